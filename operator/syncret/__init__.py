@@ -1,0 +1,1 @@
+"""Syncret: external secrets in Kubernetes, and everything that follows from their rotation."""

@@ -1,0 +1,34 @@
+"""Names and limits that several modules share, with the source of each limit.
+
+Only what is fixed for every installation lives here; what an administrator may choose is in
+``settings.py``.
+"""
+
+from typing import Final
+
+GROUP: Final = "syncret.io"
+VERSION: Final = "v1alpha1"
+API_VERSION: Final = f"{GROUP}/{VERSION}"
+
+#: Marks the Secrets that Syncret wrote; its own watch selects on it, so no other Secret's bytes
+#: pass through the process.
+MANAGED_LABEL: Final = f"{GROUP}/managed"
+MANAGED_VALUE: Final = "true"
+MANAGED_SELECTOR: Final = f"{MANAGED_LABEL}={MANAGED_VALUE}"
+
+#: On the pod template of a workload: what each Secret held when the workload last (re)started.
+CHECKSUM_ANNOTATION: Final = f"{GROUP}/secrets-checksum"
+
+#: Field managers. The API server refuses names over 128 characters.
+FIELD_MANAGER: Final = "syncret"
+ROLLOUT_FIELD_MANAGER: Final = "syncret-rollout"
+
+#: ``controller.reportingController`` of our Events.
+REPORTING_CONTROLLER: Final = f"{GROUP}/operator"
+
+#: Kubernetes' own limits: pkg/apis/core/validation (MaxSecretSize, IsConfigMapKey).
+MAX_SECRET_BYTES: Final = 1024 * 1024
+MAX_SECRET_KEY_LENGTH: Final = 253
+
+#: The Secret in the operator's namespace that holds the key of every keyed digest.
+DIGEST_KEY_SECRET: Final = "syncret-digest-key"  # noqa: S105 - a name

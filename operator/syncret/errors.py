@@ -1,0 +1,218 @@
+"""Every failure that Syncret knows, as one tree.
+
+A foreign exception stops at the module that imports the foreign library and becomes one of these;
+above that line nothing else is caught. Each class carries a stable ``reason`` (CamelCase: it
+becomes the reason of a condition, of an Event and the label of a metric), and each instance a
+message of ours that says what to do. A message never quotes a provider's text, which may hold a
+secret or an id that changes with every call.
+
+::
+
+    SyncretError
+    ├── SetupError                  the operator itself cannot start or go on
+    ├── StoreError                  what an ExternalSecret reads from is not usable
+    │   ├── StoreNotFound
+    │   ├── StoreNotAllowed         a ClusterSecretStore whose conditions leave the namespace out
+    │   ├── StoreInvalid            its spec cannot work
+    │   └── CredentialsNotFound     the Secret (or key) it authenticates with is missing
+    ├── ProviderError               the external store answered, or did not
+    │   ├── AccessDenied            the credentials are refused, or lack a permission
+    │   ├── Throttled               too many requests; ``retry_after`` in seconds, where known
+    │   ├── ProviderTimeout
+    │   ├── ProviderUnavailable     5xx, connection refused or reset
+    │   └── ProviderRejected        it refuses the request as such (a malformed key, say)
+    ├── DataError                   what was fetched cannot become the wanted Secret
+    │   ├── KeyNotFound             the store has no such key, or not that version of it
+    │   ├── PropertyNotFound
+    │   ├── ValueNotJSON
+    │   ├── InvalidKey              not usable as a key of a Secret
+    │   ├── DuplicateKey
+    │   └── SecretTooLarge
+    ├── TargetError                 the target Secret cannot be written
+    │   ├── SecretNotOwned
+    │   └── SecretImmutable
+    ├── SpecInvalid                 an object of ours that the CRD's rules should have refused
+    └── KubeError                   the Kubernetes API refused or failed
+        ├── KubeNotFound
+        ├── KubeConflict            a precondition (resourceVersion, uid) does not hold
+        │   └── KubeAlreadyExists
+        ├── KubeForbidden           the operator lacks a permission: which verb on which resource
+        ├── KubeUnauthorized
+        ├── KubeInvalid             422 and 400: the object is refused
+        ├── KubeGone                410: a list or watch must start anew
+        ├── KubeThrottled           429; ``retry_after`` in seconds, where known
+        └── KubeUnavailable         5xx, no connection, or no answer in time
+"""
+
+from typing import ClassVar
+
+
+class SyncretError(Exception):
+    """Base of all. ``message`` is safe to show to anyone who may read the object it concerns."""
+
+    reason: ClassVar[str] = "Error"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+    @property
+    def retry_after(self) -> float | None:
+        """Seconds that the other side asked us to wait, where it did."""
+        return None
+
+
+class SetupError(SyncretError):
+    reason = "SetupError"
+
+
+class SpecInvalid(SyncretError):
+    reason = "SpecInvalid"
+
+
+class StoreError(SyncretError):
+    reason = "StoreError"
+
+
+class StoreNotFound(StoreError):
+    reason = "StoreNotFound"
+
+
+class StoreNotAllowed(StoreError):
+    reason = "StoreNotAllowed"
+
+
+class StoreInvalid(StoreError):
+    reason = "StoreInvalid"
+
+
+class CredentialsNotFound(StoreError):
+    reason = "CredentialsNotFound"
+
+
+class ProviderError(SyncretError):
+    reason = "ProviderError"
+
+
+class AccessDenied(ProviderError):
+    reason = "AccessDenied"
+
+
+class Throttled(ProviderError):
+    reason = "Throttled"
+
+    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self._retry_after = retry_after
+
+    @property
+    def retry_after(self) -> float | None:
+        return self._retry_after
+
+
+class ProviderTimeout(ProviderError):
+    reason = "ProviderTimeout"
+
+
+class ProviderUnavailable(ProviderError):
+    reason = "ProviderUnavailable"
+
+
+class ProviderRejected(ProviderError):
+    reason = "ProviderRejected"
+
+
+class DataError(SyncretError):
+    reason = "DataError"
+
+
+class KeyNotFound(DataError):
+    reason = "KeyNotFound"
+
+
+class PropertyNotFound(DataError):
+    reason = "PropertyNotFound"
+
+
+class ValueNotJSON(DataError):
+    reason = "ValueNotJSON"
+
+
+class InvalidKey(DataError):
+    reason = "InvalidKey"
+
+
+class DuplicateKey(DataError):
+    reason = "DuplicateKey"
+
+
+class SecretTooLarge(DataError):
+    reason = "SecretTooLarge"
+
+
+class TargetError(SyncretError):
+    reason = "TargetError"
+
+
+class SecretNotOwned(TargetError):
+    reason = "SecretNotOwned"
+
+
+class SecretImmutable(TargetError):
+    reason = "SecretImmutable"
+
+
+class KubeError(SyncretError):
+    """A failed request to the Kubernetes API; ``status``: the HTTP status, 0 without an answer."""
+
+    reason = "KubernetesError"
+
+    def __init__(self, message: str, *, status: int = 0) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class KubeNotFound(KubeError):
+    reason = "NotFound"
+
+
+class KubeConflict(KubeError):
+    reason = "Conflict"
+
+
+class KubeAlreadyExists(KubeConflict):
+    reason = "AlreadyExists"
+
+
+class KubeForbidden(KubeError):
+    reason = "Forbidden"
+
+
+class KubeUnauthorized(KubeError):
+    reason = "Unauthorized"
+
+
+class KubeInvalid(KubeError):
+    reason = "Invalid"
+
+
+class KubeGone(KubeError):
+    reason = "Gone"
+
+
+class KubeThrottled(KubeError):
+    reason = "KubernetesThrottled"
+
+    def __init__(
+        self, message: str, *, status: int = 429, retry_after: float | None = None
+    ) -> None:
+        super().__init__(message, status=status)
+        self._retry_after = retry_after
+
+    @property
+    def retry_after(self) -> float | None:
+        return self._retry_after
+
+
+class KubeUnavailable(KubeError):
+    reason = "KubernetesUnavailable"

@@ -1,0 +1,1 @@
+"""Our own thin client of the Kubernetes API."""

@@ -1,0 +1,1 @@
+"""The external stores. One module or package per provider; ``base.py`` is their contract."""

@@ -1,0 +1,85 @@
+"""What is known of the cluster, as slim records, with the look-ups that the engine needs.
+
+Filled by the watch and by the answers to our own writes. Nothing here holds a Secret's bytes or a
+whole body: 1.2 KiB an ExternalSecret instead of the 10 KiB that a body takes as a dictionary.
+
+Refused: kopf's indices, whose start-up time is quadratic in the number of objects.
+"""
+
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from typing import Generic, TypeVar
+
+from syncret.api.externalsecret import ExternalSecret
+from syncret.api.keys import ObjectKey
+from syncret.api.secret import ManagedSecret
+from syncret.api.store import Store
+from syncret.api.workload import Workload, WorkloadKey
+
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
+
+
+class Table(Generic[K, V]):
+    """A dictionary with named secondary look-ups, kept in step by :meth:`put` and :meth:`drop`."""
+
+    def __init__(self, **indices: Callable[[V], Iterable[Hashable]]) -> None:
+        self._records: dict[K, V] = {}
+        self._terms = indices
+        self._indices: dict[str, dict[Hashable, set[K]]] = {name: {} for name in indices}
+
+    def put(self, key: K, record: V) -> V | None:
+        """Stores the record; returns the one it replaced."""
+        old = self.drop(key)
+        self._records[key] = record
+        for name, terms in self._terms.items():
+            for term in terms(record):
+                self._indices[name].setdefault(term, set()).add(key)
+        return old
+
+    def drop(self, key: K) -> V | None:
+        """Removes and returns the record, if there is one."""
+        old = self._records.pop(key, None)
+        if old is None:
+            return None
+        for name, terms in self._terms.items():
+            index = self._indices[name]
+            for term in terms(old):
+                keys = index.get(term)
+                if keys is not None:
+                    keys.discard(key)
+                    if not keys:
+                        del index[term]
+        return old
+
+    def get(self, key: K) -> V | None:
+        return self._records.get(key)
+
+    def by(self, index: str, term: Hashable) -> list[V]:
+        """The records that an index lists under a term."""
+        return [self._records[key] for key in self._indices[index].get(term, ())]
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def __iter__(self) -> Iterator[V]:
+        return iter(self._records.values())
+
+
+class Cache:
+    """The tables, and how they refer to each other."""
+
+    def __init__(self) -> None:
+        #: by "store": the key of the store read from; by "target": (namespace, Secret).
+        self.external_secrets: Table[ObjectKey, ExternalSecret] = Table(
+            store=lambda es: (es.store,),
+            target=lambda es: ((es.key.namespace, es.target),),
+        )
+        self.stores: Table[ObjectKey, Store] = Table()
+        #: by (namespace, name).
+        self.secrets: Table[tuple[str, str], ManagedSecret] = Table()
+        #: by "secret": every (namespace, Secret) that its pods read.
+        self.workloads: Table[WorkloadKey, Workload] = Table(
+            secret=lambda workload: [
+                (workload.key.namespace, secret) for secret in workload.consumes
+            ],
+        )

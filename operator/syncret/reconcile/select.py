@@ -1,0 +1,87 @@
+"""Parts of a remote value: a property of a JSON document, or all of its top-level fields.
+
+Pure. Errors name the property that was asked for and never quote the document.
+
+A property is looked for as a literal key first (``"tls.crt"`` finds the key with the dot), then as
+a path whose steps are object keys or array indices (``users.0.name``). Text comes out as it is;
+numbers as they were written, so that ``1.10`` stays ``1.10``; ``true``, objects and arrays as
+compact JSON. ``null`` counts as missing: nothing useful can be written for it.
+"""
+
+import json
+from decimal import Decimal
+from typing import Any, Final
+
+from syncret.errors import PropertyNotFound, ValueNotJSON
+
+_MISSING: Final = object()
+
+
+def select_property(value: bytes, path: str) -> bytes:
+    """The bytes of one property of a JSON value.
+
+    Raises ValueNotJSON when the value is not a JSON object or array, PropertyNotFound when it has
+    no such property.
+    """
+    document = _parse(value)
+    found = _walk(document, path)
+    if found is _MISSING or found is None:
+        raise PropertyNotFound(f'has no property "{path}"')
+    return _text(found)
+
+
+def expand_properties(value: bytes) -> dict[str, bytes]:
+    """Every top-level field of a JSON object; fields that are null are left out.
+
+    Raises ValueNotJSON when the value is not a JSON object.
+    """
+    document = _parse(value)
+    if not isinstance(document, dict):
+        raise ValueNotJSON("is a JSON array where an object is needed")
+    return {key: _text(field) for key, field in document.items() if field is not None}
+
+
+def _parse(value: bytes) -> Any:
+    try:
+        document = json.loads(value, parse_float=Decimal)
+    except (ValueError, RecursionError):
+        # The parser's message quotes the text around the error: it must not travel on.
+        raise ValueNotJSON("is not JSON") from None
+    if not isinstance(document, dict | list):
+        raise ValueNotJSON("is a single JSON value, not an object")
+    return document
+
+
+def _walk(document: Any, path: str) -> Any:
+    if isinstance(document, dict) and path in document:
+        return document[path]
+    head, dot, rest = path.partition(".")
+    while dot:
+        inner = _step(document, head)
+        if inner is not _MISSING:
+            found = _walk(inner, rest)
+            if found is not _MISSING:
+                return found
+        # The step may itself be a key with a dot: "a.b.c" as "a.b" then "c".
+        more, dot, rest = rest.partition(".")
+        head = f"{head}.{more}"
+    return _step(document, path)
+
+
+def _step(document: Any, key: str) -> Any:
+    if isinstance(document, dict):
+        return document.get(key, _MISSING)
+    if isinstance(document, list) and key.isdecimal() and int(key) < len(document):
+        return document[int(key)]
+    return _MISSING
+
+
+def _text(field: Any) -> bytes:
+    if isinstance(field, str):
+        # JSON may escape a lone surrogate, which UTF-8 cannot say; keep what can be kept exactly.
+        return field.encode("utf-8", "surrogatepass")
+    if isinstance(field, Decimal):
+        return str(field).encode()
+    return json.dumps(field, ensure_ascii=False, separators=(",", ":"), default=float).encode(
+        "utf-8", "surrogatepass"
+    )

@@ -1,0 +1,84 @@
+"""The status of our objects: what it says next, and the patch that says so. Pure.
+
+Conditions follow the Kubernetes API conventions: ``lastTransitionTime`` moves only when ``status``
+does. A status that would say the same gives no patch, so an unchanged refresh writes nothing.
+"""
+
+from dataclasses import replace
+from typing import Any
+
+from syncret.api.externalsecret import Condition, ExternalSecretStatus, RolloutTarget, Source
+
+
+def ready_condition(
+    old: Condition | None, *, error: tuple[str, str] | None, message: str, generation: int, now: str
+) -> Condition:
+    """The condition Ready: True with the message, or False with the error's reason and message."""
+    status, reason, text = ("False", *error) if error else ("True", "Synced", message)
+    since = old.last_transition_time if old is not None and old.status == status else now
+    return Condition(
+        type="Ready",
+        status=status,
+        reason=reason,
+        message=text,
+        last_transition_time=since,
+        observed_generation=generation,
+    )
+
+
+def status_patch(old: ExternalSecretStatus, new: ExternalSecretStatus) -> dict[str, Any] | None:
+    """The merge patch of ``.status`` from one to the other; None where they are the same.
+
+    A merge patch replaces lists as a whole; fields that are the same are left out.
+    """
+    patch: dict[str, Any] = {}
+    if new.ready != old.ready and new.ready is not None:
+        patch["conditions"] = [condition_body(new.ready)]
+    if new.synced_generation != old.synced_generation:
+        patch["syncedGeneration"] = new.synced_generation
+    if new.last_change_time != old.last_change_time:
+        patch["lastChangeTime"] = new.last_change_time or None
+    if new.data_hash != old.data_hash:
+        patch["dataHash"] = new.data_hash or None
+    if new.sources != old.sources:
+        patch["sources"] = [_source_body(source) for source in new.sources]
+    if new.keys != old.keys:
+        patch["keys"] = list(new.keys)
+    if new.targets != old.targets:
+        patch["rollout"] = {"targets": [_target_body(target) for target in new.targets]}
+    return {"status": patch} if patch else None
+
+
+def condition_body(condition: Condition) -> dict[str, Any]:
+    """A condition as the API has it."""
+    return {
+        "type": condition.type,
+        "status": condition.status,
+        "reason": condition.reason,
+        "message": condition.message,
+        "lastTransitionTime": condition.last_transition_time,
+        "observedGeneration": condition.observed_generation,
+    }
+
+
+def with_targets(
+    status: ExternalSecretStatus, targets: tuple[RolloutTarget, ...]
+) -> ExternalSecretStatus:
+    """The status with other rollout targets."""
+    return status if status.targets == targets else replace(status, targets=targets)
+
+
+def _source_body(source: Source) -> dict[str, Any]:
+    body = {"key": source.key, "version": source.version, "created": source.created}
+    return {name: value for name, value in body.items() if value}
+
+
+def _target_body(target: RolloutTarget) -> dict[str, Any]:
+    body = {
+        "kind": target.kind,
+        "name": target.name,
+        "uid": target.uid,
+        "checksum": target.checksum,
+        "lastRolloutTime": target.last_rollout_time,
+    }
+    return {name: value for name, value in body.items() if value}

@@ -1,0 +1,200 @@
+"""Open stores: one client per store, shared by everything that reads it.
+
+A client is opened when it is first needed, from the store's spec and the Secrets it names, and
+kept until the store changes, its credentials are refused, or it is :data:`MAX_AGE` old (so that
+rotated credentials are taken up). A replaced client is closed when its last reader has left it.
+"""
+
+import asyncio
+import base64
+import binascii
+import logging
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol
+
+from syncret.api.keys import ObjectKey
+from syncret.api.store import Store
+from syncret.clock import Clock
+from syncret.errors import (
+    AccessDenied,
+    CredentialsNotFound,
+    KubeNotFound,
+    StoreInvalid,
+    StoreNotAllowed,
+    StoreNotFound,
+)
+from syncret.kube.resources import SECRETS, Resource
+from syncret.providers.base import CallObserver, Client, Provider, SecretKeyRef, SecretValue
+
+logger = logging.getLogger(__name__)
+
+#: Seconds after which a store is opened anew, with its credentials read again.
+MAX_AGE: Final = 300.0
+
+
+class SecretReader(Protocol):
+    """What is needed of the Kubernetes client."""
+
+    async def get(
+        self, resource: Resource, *, name: str, namespace: str = ""
+    ) -> Mapping[str, Any]: ...
+
+
+class ProviderLookup(Protocol):
+    """Finds the provider of a ``spec.provider`` and parses its part; raises SpecInvalid."""
+
+    def __call__(
+        self, spec: Mapping[str, Any], *, cluster_scoped: bool
+    ) -> tuple[Provider, Any]: ...
+
+
+class ObserverFactory(Protocol):
+    """An observer of the remote calls of one provider."""
+
+    def __call__(self, provider: str) -> CallObserver: ...
+
+
+@dataclass(slots=True)
+class _Open:
+    version: tuple[str, int]
+    until: float
+    client: asyncio.Task[Client]
+    readers: int = 0
+    retired: bool = field(default=False)
+
+
+def usable_store(stores: Mapping[ObjectKey, Store] | Any, key: ObjectKey, namespace: str) -> Store:
+    """The store that an ExternalSecret of that namespace refers to.
+
+    Raises StoreNotFound or StoreNotAllowed.
+    """
+    store: Store | None = stores.get(key)
+    if store is None:
+        raise StoreNotFound(f"{key} does not exist: create it, or correct spec.secretStoreRef.")
+    if not store.allows(namespace):
+        raise StoreNotAllowed(
+            f'{key} does not admit the namespace "{namespace}": ask its owner to add the '
+            "namespace to spec.conditions, or use another store."
+        )
+    return store
+
+
+class StoreClients:
+    """The open stores of this process."""
+
+    def __init__(
+        self,
+        *,
+        kube: SecretReader,
+        providers: ProviderLookup,
+        observer: ObserverFactory,
+        clock: Clock,
+        ambient_for_secret_stores: bool,
+    ) -> None:
+        self._kube = kube
+        self._providers = providers
+        self._observer = observer
+        self._clock = clock
+        self._ambient_for_secret_stores = ambient_for_secret_stores
+        self._open: dict[ObjectKey, _Open] = {}
+        self._closing: set[asyncio.Task[None]] = set()
+
+    @asynccontextmanager
+    async def use(self, store: Store) -> AsyncIterator[Client]:
+        """The store's client, for the length of the block.
+
+        Raises what keeps the store from being opened: StoreError, ProviderError, KubeError.
+        """
+        version = (store.uid, store.generation)
+        opened = self._open.get(store.key)
+        if opened is None or opened.version != version or opened.until <= self._clock.monotonic():
+            self.forget(store.key)
+            opened = _Open(
+                version=version,
+                until=self._clock.monotonic() + MAX_AGE,
+                client=asyncio.create_task(self._make(store), name=f"open {store.key}"),
+            )
+            self._open[store.key] = opened
+        opened.readers += 1
+        try:
+            # One reader that is cancelled must not take the client from the others.
+            yield await asyncio.shield(opened.client)
+        except AccessDenied:
+            self._forget_if(store.key, opened)  # the next read takes the credentials anew
+            raise
+        except BaseException:
+            if opened.client.done() and (opened.client.cancelled() or opened.client.exception()):
+                self._forget_if(store.key, opened)
+            raise
+        finally:
+            opened.readers -= 1
+            self._close_if_left(opened)
+
+    def forget(self, key: ObjectKey) -> None:
+        """Drops the client of a store; those who read through it now may finish."""
+        opened = self._open.pop(key, None)
+        if opened is not None:
+            opened.retired = True
+            self._close_if_left(opened)
+
+    async def close(self) -> None:
+        """Closes every client."""
+        for key in list(self._open):
+            self.forget(key)
+        await asyncio.gather(*self._closing, return_exceptions=True)
+
+    def _forget_if(self, key: ObjectKey, opened: _Open) -> None:
+        if self._open.get(key) is opened:
+            self.forget(key)
+
+    def _close_if_left(self, opened: _Open) -> None:
+        if opened.retired and opened.readers == 0:
+            task = asyncio.create_task(_close(opened.client))
+            self._closing.add(task)
+            task.add_done_callback(self._closing.discard)
+
+    async def _make(self, store: Store) -> Client:
+        provider, config = self._providers(store.provider, cluster_scoped=store.cluster_scoped)
+        references = provider.credential_refs(config)
+        if not references and not store.cluster_scoped and not self._ambient_for_secret_stores:
+            raise StoreInvalid(
+                f"{store.key} names no credentials, and a SecretStore may not use the operator's "
+                "own identity: set spec.provider.*.auth, or use a ClusterSecretStore (or let the "
+                "operator run with --ambient-credentials-for-secret-stores)."
+            )
+        credentials = {
+            name: await self._credential(store, reference) for name, reference in references.items()
+        }
+        return await provider.open(config, credentials, observe=self._observer(provider.name))
+
+    async def _credential(self, store: Store, reference: SecretKeyRef) -> SecretValue:
+        namespace = reference.namespace if store.cluster_scoped else store.key.namespace
+        place = f'Secret "{reference.name}" in namespace "{namespace}"'
+        try:
+            body = await self._kube.get(SECRETS, namespace=namespace, name=reference.name)
+        except KubeNotFound:
+            raise CredentialsNotFound(
+                f"The {place}, which {store.key} authenticates with, does not exist: create it, "
+                "or correct the store's auth."
+            ) from None
+        try:
+            return SecretValue(base64.b64decode(body["data"][reference.key]))
+        except (KeyError, TypeError, binascii.Error):
+            raise CredentialsNotFound(
+                f'The {place}, which {store.key} authenticates with, has no key "{reference.key}": '
+                "add it, or correct the store's auth."
+            ) from None
+
+
+async def _close(client: asyncio.Task[Client]) -> None:
+    if not client.done():
+        client.cancel()
+        return
+    if client.cancelled() or client.exception() is not None:
+        return
+    try:
+        await client.result().close()
+    except Exception as error:  # noqa: BLE001 - nothing depends on it; the next open is a new one
+        logger.warning("A store's client did not close cleanly", extra={"error": type(error).__name__})

@@ -1,0 +1,188 @@
+"""The queue: one place per key, no key twice at once, delays, lanes, and how it ends."""
+
+import asyncio
+from collections import Counter
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from support.clock import FakeClock
+from syncret.queue import FAIR_SHARE, Priority, Queue, QueueClosed
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def queue(clock: FakeClock) -> Queue[str]:
+    return Queue(clock)
+
+
+async def _takes_nothing(queue: Queue[str]) -> bool:
+    task = asyncio.create_task(queue.take())
+    for _ in range(5):
+        await asyncio.sleep(0)
+    if task.done():
+        return False
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    return True
+
+
+async def test_a_key_added_often_is_taken_once(queue: Queue[str]) -> None:
+    for _ in range(5):
+        queue.add("a")
+    assert await queue.take() == "a"
+    queue.done("a")
+    assert await _takes_nothing(queue)
+
+
+async def test_a_key_added_while_it_runs_runs_once_more_and_not_before(queue: Queue[str]) -> None:
+    queue.add("a")
+    await queue.take()
+    queue.add("a")
+    queue.add("a")
+    assert await _takes_nothing(queue)
+    queue.done("a")
+    assert await queue.take() == "a"
+    queue.done("a")
+    assert await _takes_nothing(queue)
+
+
+async def test_a_delayed_key_comes_when_it_is_due(queue: Queue[str], clock: FakeClock) -> None:
+    queue.add("a", delay=10)
+    task = asyncio.create_task(queue.take())
+    await asyncio.sleep(0)
+    clock.advance(9.9)
+    await asyncio.sleep(0)
+    assert not task.done()
+    clock.advance(0.1)
+    assert await task == "a"
+
+
+async def test_the_earliest_of_several_delays_counts(queue: Queue[str], clock: FakeClock) -> None:
+    queue.add("a", delay=10)
+    queue.add("a", delay=3)
+    queue.add("a", delay=20)
+    clock.advance(3)
+    assert await queue.take() == "a"
+    queue.done("a")
+    clock.advance(30)
+    assert await _takes_nothing(queue), "the take answered for the later entries"
+
+
+async def test_urgent_goes_before_periodic(queue: Queue[str]) -> None:
+    queue.add("old", priority=Priority.PERIODIC)
+    queue.add("new")
+    assert [await queue.take(), await queue.take()] == ["new", "old"]
+
+
+async def test_a_waiting_periodic_key_becomes_urgent(queue: Queue[str]) -> None:
+    queue.add("a", priority=Priority.PERIODIC)
+    queue.add("b", priority=Priority.PERIODIC)
+    queue.add("b")
+    assert [await queue.take(), await queue.take()] == ["b", "a"]
+
+
+async def test_periodic_keys_do_not_starve(queue: Queue[str]) -> None:
+    for number in range(100):
+        queue.add(f"new-{number}")
+    queue.add("old", priority=Priority.PERIODIC)
+    taken = [await queue.take() for _ in range(FAIR_SHARE)]
+    assert "old" in taken
+
+
+async def test_a_forgotten_key_does_not_come(queue: Queue[str], clock: FakeClock) -> None:
+    queue.add("ready")
+    queue.add("delayed", delay=1)
+    queue.forget("ready")
+    queue.forget("delayed")
+    clock.advance(2)
+    assert await _takes_nothing(queue)
+    assert sum(queue.depth().values()) == 0
+
+
+async def test_closing_ends_every_waiter(queue: Queue[str]) -> None:
+    waiters = [asyncio.create_task(queue.take()) for _ in range(3)]
+    await asyncio.sleep(0)
+    queue.close()
+    for waiter in waiters:
+        with pytest.raises(QueueClosed):
+            await waiter
+    queue.add("late")
+    assert sum(queue.depth().values()) == 0
+
+
+async def test_a_cancelled_waiter_passes_its_wake_up_on(queue: Queue[str]) -> None:
+    first = asyncio.create_task(queue.take())
+    second = asyncio.create_task(queue.take())
+    await asyncio.sleep(0)
+    queue.add("a")  # wakes the first
+    first.cancel()
+    assert await asyncio.wait_for(second, 1) == "a"
+
+
+_STEPS = st.lists(
+    st.one_of(
+        st.tuples(
+            st.just("add"),
+            st.sampled_from("abc"),
+            st.sampled_from(list(Priority)),
+            st.sampled_from([0.0, 1.0, 5.0]),
+        ),
+        st.tuples(st.just("run"), st.integers(0, 3)),
+        st.tuples(st.just("end"), st.integers(0, 3)),
+        st.tuples(st.just("time"), st.sampled_from([0.5, 1.0, 10.0])),
+    ),
+    max_size=60,
+)
+
+
+@given(_STEPS)
+@settings(max_examples=300, deadline=None)
+def test_no_request_is_lost_and_no_key_runs_twice(steps: list[tuple[object, ...]]) -> None:
+    """Whatever the order of calls: after each request, its key runs at or after its due time."""
+
+    async def scenario() -> None:
+        clock = FakeClock()
+        queue: Queue[str] = Queue(clock)
+        asked: dict[str, float] = {}  # the earliest due of the requests not yet answered
+        running: Counter[str] = Counter()
+
+        async def take() -> str | None:
+            task = asyncio.create_task(queue.take())
+            for _ in range(3):
+                await asyncio.sleep(0)
+            if not task.done():
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+                return None
+            return task.result()
+
+        for step in steps:
+            match step:
+                case ("add", str(key), Priority() as priority, float(delay)):
+                    queue.add(key, priority=priority, delay=delay)
+                    asked[key] = min(asked.get(key, float("inf")), clock.now + delay)
+                case ("time", float(seconds)):
+                    clock.advance(seconds)
+                case ("run", int()):
+                    taken = await take()
+                    if taken is None:
+                        due = [k for k, at in asked.items() if at <= clock.now and not running[k]]
+                        assert not due, f"{due} should have been taken"
+                    else:
+                        assert not running[taken], f"{taken} runs twice"
+                        assert asked.pop(taken) <= clock.now, f"{taken} came early"
+                        running[taken] += 1
+                case ("end", int(which)):
+                    busy = sorted(running.elements())
+                    if busy:
+                        key = busy[which % len(busy)]
+                        running[key] -= 1
+                        queue.done(key)
+
+    asyncio.run(scenario())

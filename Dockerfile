@@ -1,0 +1,49 @@
+# syntax-free on purpose: any builder (docker, buildah, kaniko) builds this file.
+#
+# The base is an argument, so that another Python 3.11 to 3.13 on glibc can stand in: a mirror of the
+# same image, or a Debian 12 tree with python3, python3-venv and ca-certificates. Both stages use the
+# same base, because a virtual environment points at the Python that made it.
+#
+# An index other than PyPI is given as a file and never as an argument, which the image's history
+# would keep:  docker build --secret id=pip.conf,src=$HOME/.config/pip/pip.conf .
+# (for uv, which installs the rest, the same with id=uv.toml).
+ARG BASE=docker.io/library/python:3.13-slim-bookworm
+
+FROM ${BASE} AS builder
+WORKDIR /build
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 UV_NO_CACHE=1 UV_LINK_MODE=copy
+# The installer, in an environment of its own that stays in this stage.
+COPY requirements/bootstrap.txt requirements/
+RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf \
+    python3 -m venv /build/tools \
+    && /build/tools/bin/pip install --quiet --require-hashes --only-binary :all: -r requirements/bootstrap.txt
+# Everything that runs, by hash, before the code: a change of the code reuses this layer.
+COPY requirements/runtime.txt requirements/
+RUN --mount=type=secret,id=uv.toml,target=/etc/uv/uv.toml \
+    python3 -m venv --without-pip /opt/syncret \
+    && /build/tools/bin/uv pip sync --quiet --python /opt/syncret/bin/python --require-hashes \
+       --only-binary :all: requirements/runtime.txt
+COPY operator/syncret /build/syncret
+# Compiled without time stamps: the same sources give the same bytes, and nothing has to be compiled
+# or compared at the start, where the file system is read-only.
+RUN site=$(/opt/syncret/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))') \
+    && cp -R /build/syncret "$site/syncret" \
+    && /opt/syncret/bin/python -m compileall -q -j 0 --invalidation-mode unchecked-hash "$site"
+
+FROM ${BASE}
+ARG VERSION=0.1.0
+ARG REVISION=""
+LABEL org.opencontainers.image.title="Syncret" \
+      org.opencontainers.image.description="Projects secrets from external stores into Kubernetes Secrets, follows their rotation, and rolls what uses them." \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}"
+COPY --from=builder /opt/syncret /opt/syncret
+# PYTHONSAFEPATH: `python -m` must not look for modules in the working directory.
+ENV PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 PYTHONSAFEPATH=1 PYTHONFAULTHANDLER=1
+WORKDIR /
+# A number, so that runAsNonRoot can be checked without reading /etc/passwd.
+USER 65532:65532
+EXPOSE 8080
+ENTRYPOINT ["/opt/syncret/bin/python", "-m", "syncret"]
+CMD ["run"]

@@ -1,12 +1,15 @@
-# syntax-free on purpose: any builder (docker, buildah, kaniko) builds this file.
+# The image of the operator. Built by docker (with BuildKit), buildah and podman alike; see
+# docs/installation.md.
 #
 # The base is an argument, so that another Python 3.11 to 3.13 on glibc can stand in: a mirror of the
 # same image, or a Debian 12 tree with python3, python3-venv and ca-certificates. Both stages use the
 # same base, because a virtual environment points at the Python that made it.
 #
-# An index other than PyPI is given as a file and never as an argument, which the image's history
-# would keep:  docker build --secret id=pip.conf,src=$HOME/.config/pip/pip.conf .
-# (for uv, which installs the rest, the same with id=uv.toml).
+# Behind a mirror or a proxy of your own, give what is needed as files, never as arguments, which the
+# image's history would keep:  docker build --secret id=pip.conf,src=… .  Known ids, all optional:
+#   pip.conf   another index, for pip, which installs uv
+#   uv.toml    another index, for uv, which installs the rest
+#   ca.crt     the certificate authorities to trust for both
 ARG BASE=docker.io/library/python:3.13-slim-bookworm
 
 FROM ${BASE} AS builder
@@ -15,12 +18,16 @@ ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 UV_NO_CACHE=1 UV_LINK_MOD
 # The installer, in an environment of its own that stays in this stage.
 COPY requirements/bootstrap.txt requirements/
 RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf \
-    python3 -m venv /build/tools \
+    --mount=type=secret,id=ca.crt \
+    if [ -s /run/secrets/ca.crt ]; then export PIP_CERT=/run/secrets/ca.crt; fi \
+    && python3 -m venv /build/tools \
     && /build/tools/bin/pip install --quiet --require-hashes --only-binary :all: -r requirements/bootstrap.txt
 # Everything that runs, by hash, before the code: a change of the code reuses this layer.
 COPY requirements/runtime.txt requirements/
 RUN --mount=type=secret,id=uv.toml,target=/etc/uv/uv.toml \
-    python3 -m venv --without-pip /opt/syncret \
+    --mount=type=secret,id=ca.crt \
+    if [ -s /run/secrets/ca.crt ]; then export SSL_CERT_FILE=/run/secrets/ca.crt; fi \
+    && python3 -m venv --without-pip /opt/syncret \
     && /build/tools/bin/uv pip sync --quiet --python /opt/syncret/bin/python --require-hashes \
        --only-binary :all: requirements/runtime.txt
 COPY operator/syncret /build/syncret

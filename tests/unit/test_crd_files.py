@@ -1,0 +1,218 @@
+"""The CRD files: what `kubectl explain` shows, what GitOps tools see, and no ignored fields."""
+
+import copy
+import re
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from syncret.api.externalsecret import (
+    Condition,
+    ExternalSecretStatus,
+    RolloutTarget,
+    Source,
+    parse_external_secret,
+)
+from syncret.constants import GROUP, VERSION
+from syncret.reconcile.status import status_patch
+
+ROOT = Path(__file__).resolve().parents[2]
+FILES = {path.stem: path for path in sorted((ROOT / "crds").glob("*.yaml"))}
+CRDS: dict[str, dict[str, Any]] = {
+    name: yaml.safe_load(path.read_text(encoding="utf-8")) for name, path in FILES.items()
+}
+SHORT_NAMES = {"externalsecrets": "es", "secretstores": "ss", "clustersecretstores": "css"}
+
+Schema = Mapping[str, Any]
+
+
+def schema_of(name: str) -> dict[str, Any]:
+    return dict(CRDS[name]["spec"]["versions"][0]["schema"]["openAPIV3Schema"])
+
+
+def nodes(schema: Schema, path: str = "") -> Iterator[tuple[str, Schema]]:
+    """Every schema at and below this one, with its path."""
+    yield path, schema
+    for name, child in schema.get("properties", {}).items():
+        yield from nodes(child, f"{path}.{name}")
+    if "items" in schema:
+        yield from nodes(schema["items"], f"{path}[]")
+
+
+def leaves(schema: Schema, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    """The paths of the scalars of a body with one entry in each list."""
+    if schema["type"] == "array":
+        yield from leaves(schema["items"], (*path, 0))
+    elif schema["type"] == "object":
+        for name, child in schema["properties"].items():
+            yield from leaves(child, (*path, name))
+    else:
+        yield path
+
+
+ALL_NODES = [
+    pytest.param(name, path, node, id=f"{name}{path}")
+    for name in CRDS
+    for path, node in nodes(schema_of(name))
+]
+
+
+def test_there_is_one_file_for_each_kind() -> None:
+    assert set(CRDS) == set(SHORT_NAMES)
+
+
+@pytest.mark.parametrize("name", CRDS)
+def test_a_file_is_named_for_its_resource_and_has_the_names_of_the_field(name: str) -> None:
+    spec = CRDS[name]["spec"]
+    names = spec["names"]
+
+    assert CRDS[name]["metadata"]["name"] == f"{name}.{GROUP}"
+    assert (spec["group"], spec["versions"][0]["name"]) == (GROUP, VERSION)
+    assert (names["plural"], names["singular"]) == (name, names["kind"].lower())
+    assert (names["shortNames"], names["categories"]) == ([SHORT_NAMES[name]], ["syncret"])
+    assert spec["versions"][0]["subresources"] == {"status": {}}
+
+
+@pytest.mark.parametrize(("name", "path", "node"), ALL_NODES)
+def test_every_field_is_described_bounded_and_closed(name: str, path: str, node: Schema) -> None:
+    description = node.get("description", "")
+    assert re.search(r"[a-z].*\.$", description), "a description is at least one whole sentence"
+    assert not re.search(r"\s\s|\n", description), "a description is one line"
+    assert "default" not in node, "a default is shown as drift by GitOps tools"
+    assert "nullable" not in node
+    assert "x-kubernetes-preserve-unknown-fields" not in node
+    assert "additionalProperties" not in node
+    match node["type"]:
+        case "string":
+            assert "maxLength" in node or "enum" in node or node.get("format") == "date-time"
+        case "array":
+            assert "maxItems" in node
+            assert node["x-kubernetes-list-type"] in {"map", "set", "atomic"}
+        case "object" if path != ".metadata":
+            assert node["properties"]
+    for rule in node.get("x-kubernetes-validations", ()):
+        assert len(rule["message"]) > 40, "a message says what to do"
+        assert "\n" not in rule["message"]
+
+
+@pytest.mark.parametrize("name", CRDS)
+def test_columns_point_at_fields_that_exist(name: str) -> None:
+    for column in CRDS[name]["spec"]["versions"][0]["additionalPrinterColumns"]:
+        steps = re.sub(r"\[\?\(.*?\)\]", ".[]", column["jsonPath"]).strip(".").split(".")
+        if steps == ["metadata", "creationTimestamp"]:
+            continue
+        node: Any = schema_of(name)
+        for step in steps:
+            node = node["items"] if step == "[]" else node["properties"][step]
+        assert node["type"] == "string"
+
+
+def test_the_columns_of_an_external_secret_tell_its_story() -> None:
+    columns = CRDS["externalsecrets"]["spec"]["versions"][0]["additionalPrinterColumns"]
+    always = [column["name"] for column in columns if not column.get("priority")]
+    assert always == ["Store", "Refresh", "Ready", "Reason", "Last Change", "Age"]
+
+
+def test_conditions_are_the_same_in_every_kind() -> None:
+    first, *others = (
+        schema_of(name)["properties"]["status"]["properties"]["conditions"]["items"]
+        for name in CRDS
+    )
+    assert all(other == first for other in others)
+
+
+def test_the_two_store_kinds_differ_only_by_namespaces() -> None:
+    def provider(name: str) -> set[str]:
+        schema = schema_of(name)["properties"]["spec"]["properties"]["provider"]
+        return {path for path, _ in nodes(schema)}
+
+    cluster, namespaced = provider("clustersecretstores"), provider("secretstores")
+
+    extra = {path.rsplit(".", 1)[1] for path in cluster - namespaced}
+    assert namespaced - cluster == set()
+    assert extra == {"namespace"}
+    assert not any(path.endswith(".namespace") for path in namespaced)
+
+
+#: A body that sets every field of the spec; and for each scalar another value.
+FULL_SPEC: dict[str, Any] = {
+    "refreshInterval": "30s",
+    "secretStoreRef": {"name": "aws", "kind": "ClusterSecretStore"},
+    "target": {"name": "one"},
+    "data": [
+        {
+            "secretKey": "password",
+            "remoteRef": {"key": "app/db", "property": "password", "version": "AWSCURRENT"},
+        }
+    ],
+    "dataFrom": [{"extract": {"key": "app/all", "property": "db", "version": "AWSCURRENT"}}],
+    "rollout": {"mode": "Auto"},
+}
+OTHER_VALUES = {"refreshInterval": "45s", "kind": "SecretStore", "mode": "None"}
+SPEC_LEAVES = list(leaves(schema_of("externalsecrets")["properties"]["spec"]))
+
+
+@pytest.mark.parametrize("path", SPEC_LEAVES, ids=lambda path: ".".join(map(str, path)))
+def test_no_field_of_an_external_secret_is_accepted_and_ignored(
+    path: tuple[str | int, ...],
+) -> None:
+    body: dict[str, Any] = {
+        "metadata": {"name": "db", "namespace": "payments", "uid": "u", "generation": 1},
+        "spec": FULL_SPEC,
+    }
+    changed = copy.deepcopy(body)
+    parent: Any = changed["spec"]
+    for step in path[:-1]:
+        parent = parent[step]
+    name = str(path[-1])
+    parent[path[-1]] = OTHER_VALUES.get(name, "another")
+
+    before, after = parse_external_secret(body), parse_external_secret(changed)
+
+    assert (before.problem, after.problem) == ("", "")
+    assert before != after
+
+
+def test_the_status_that_is_written_and_that_of_the_crd_have_the_same_fields() -> None:
+    when = "2030-01-01T00:00:00Z"
+    full = ExternalSecretStatus(
+        ready=Condition("Ready", "True", "Synced", "Fake.", when, 1),
+        synced_generation=1,
+        last_change_time=when,
+        data_hash="fake",
+        sources=(Source("app/db", "v1", when),),
+        keys=("password",),
+        targets=(RolloutTarget("Deployment", "api", "u", "fake", when),),
+    )
+    patch = status_patch(ExternalSecretStatus(), full)
+    assert patch is not None
+
+    def paths(body: Any, path: str = "") -> Iterator[str]:
+        if isinstance(body, dict):
+            for name, value in body.items():
+                yield from paths(value, f"{path}.{name}")
+        elif isinstance(body, list):
+            for value in body:
+                yield from paths(value, f"{path}[]")
+        else:
+            yield path
+
+    schema = schema_of("externalsecrets")["properties"]["status"]
+    declared = {path for path, node in nodes(schema) if not {"properties", "items"} & node.keys()}
+    assert set(paths(patch["status"])) == declared
+
+
+def test_the_reference_is_what_the_crds_and_the_values_say() -> None:
+    check = subprocess.run(
+        [sys.executable, ROOT / "scripts" / "generate-reference", "--check"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert (check.returncode, check.stderr) == (0, "")

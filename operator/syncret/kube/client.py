@@ -310,6 +310,11 @@ class KubeClient:
             raise KubeUnavailable(
                 f"The API server did not answer within {seconds:g} s ({request.what})."
             ) from None
+        except aiohttp.ClientSSLError:
+            raise KubeUnavailable(
+                "There is no TLS connection to the API server, because one side does not accept "
+                f"the other's certificate or protocol: check the CA ({request.what})."
+            ) from None
         except (aiohttp.ClientError, OSError):
             # From None: an address is in the text, and changes with every try.
             raise KubeUnavailable(

@@ -19,7 +19,6 @@ import aiohttp
 from yarl import URL
 
 from syncret.clock import Clock
-from syncret.errors import SetupError
 from syncret.kube.resources import Resource
 
 #: Seconds that failures which often pass by themselves (5xx, no connection) may last before they
@@ -76,7 +75,7 @@ class WatchHealth:
         verb = "watch" if watch else "list"
         try:
             response = await handler(request)
-        except (aiohttp.ClientError, OSError, TimeoutError, SetupError):
+        except (aiohttp.ClientError, OSError):  # a timeout is an OSError
             self._failed(stream, verb, _UNANSWERED)
             raise
         if response.status != 200:

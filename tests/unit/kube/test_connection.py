@@ -223,7 +223,7 @@ async def test_a_server_of_another_ca_is_not_trusted(
         cluster = {"certificate-authority": str(other.ca)}
         path = kubeconfig(tmp_path, api.url, user={"token": CANARY}, cluster=cluster)
         connection = await find_connection(clock=clock, kubeconfig=path, environ={})
-        with pytest.raises(KubeUnavailable):
+        with pytest.raises(KubeUnavailable, match="check the CA"):
             await get(connection)
         assert api.seen == []
         insecure = {"insecure-skip-tls-verify": True}

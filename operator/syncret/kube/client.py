@@ -62,6 +62,8 @@ class _Request:
     query: Mapping[str, str] = field(default_factory=dict)
     accept: str = _JSON
     content_type: str = ""
+    #: The name in the body, of a request whose path has none.
+    creates: str = ""
     body: Mapping[str, Any] | None = field(default=None, repr=False)
     repeatable: bool = False
 
@@ -75,7 +77,7 @@ class _Request:
     @property
     def what(self) -> str:
         """The verb and the object."""
-        place = f"{self.namespace}/{self.name}".strip("/")
+        place = f"{self.namespace}/{self.name or self.creates}".strip("/")
         return f"{self.verb} {self.resource.name} {place}".strip()
 
     def url(self, server: str) -> URL:
@@ -172,6 +174,7 @@ class KubeClient:
                 query={"fieldManager": field_manager},
                 accept=_METADATA if metadata_only else _JSON,
                 content_type=_JSON,
+                creates=(body.get("metadata") or {}).get("name", ""),
                 body=body,
             ),
             timeout=timeout,
@@ -333,7 +336,7 @@ class KubeClient:
                 verb=request.verb,
                 resource=request.resource,
                 namespace=request.namespace,
-                name=request.name,
+                name=request.name or request.creates,
                 retry_after=headers.get("Retry-After", ""),
             )
         answer = _parsed(data) if parse else {}

@@ -1,13 +1,14 @@
 """From a failed answer of the API server to one of our errors, with a sentence that helps.
 
 The API server explains itself in a ``Status`` body. Its text is used with care: for a Secret it
-may quote a value (an invalid label, a broken data entry), and so may the text of an admission
-webhook, so for Secrets only field paths and reason codes are taken over. The sentences are stable:
+may quote a value (an invalid label does; a merge patch with broken base64 even gets the whole
+Secret back, data included), and so may an admission webhook, so for Secrets only field paths and
+reason codes are taken over. The sentences are stable:
 nothing in them changes from one try to the next.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from syncret.errors import (
@@ -45,6 +46,9 @@ def failure(  # noqa: PLR0911 - a table of statuses
 ) -> KubeError:
     """The error for an answer with that HTTP status and (possibly empty) ``Status`` body."""
     call = _Call(verb, resource, namespace, name, _Status(body))
+    if status == 422 and any(cause["field"] == "metadata.uid" for cause in call.status.causes):
+        # What a patch with the uid of another object gets (an apply to no object at all gets 409).
+        status = 409
     match status:
         case 400 | 413 | 415 | 422:
             return KubeInvalid(_invalid(call), status=status)
@@ -59,10 +63,7 @@ def failure(  # noqa: PLR0911 - a table of statuses
         case 409 if call.status.reason == "AlreadyExists":
             return KubeAlreadyExists(f"{call.object} exists already.", status=status)
         case 409:
-            return KubeConflict(
-                f"{call.object} has changed, or is another one by now ({call.verb}).",
-                status=status,
-            )
+            return KubeConflict(_conflict(call), status=status)
         case 410:
             return KubeGone(f"The list of {resource.name} is too old to go on with.", status=status)
         case 429:
@@ -171,16 +172,22 @@ def _not_found(call: _Call) -> str:
     return f"{call.object} does not exist."
 
 
+def _conflict(call: _Call) -> str:
+    held = [
+        cause["field"] for cause in call.status.causes if cause["reason"] == "FieldManagerConflict"
+    ]
+    if held:
+        return f"Another field manager holds fields of {call.object}: {_joined(held)}."
+    return f"{call.object} has changed, or is another one by now ({call.verb})."
+
+
 def _invalid(call: _Call) -> str:
-    causes = call.status.causes[:MAX_CAUSES]
+    causes = call.status.causes
     if call.secret:
         told = [f"{cause['field'] or 'body'} ({cause['reason'] or 'Invalid'})" for cause in causes]
     else:
         told = [f"{cause['field']}: {cause['message']}".removeprefix(": ") for cause in causes]
-    more = len(call.status.causes) - len(causes)
-    if more > 0:
-        told.append(f"and {more} more")
-    text = f": {_short('; '.join(told))}" if told else _quoted(call)
+    text = f": {_joined(told)}" if told else _quoted(call)
     return f"The API server refuses to {call.verb} {call.object} as it is{text}."
 
 
@@ -195,6 +202,12 @@ def _qualified(resource: str, asked: Resource) -> str:
     # The authorizer names the resource with its subresource and without its group.
     plural, slash, subresource = resource.partition("/")
     return f"{asked.name}{slash}{subresource}" if plural == asked.plural else resource
+
+
+def _joined(parts: Iterable[str]) -> str:
+    parts = list(dict.fromkeys(parts))  # the API server says some things twice
+    told, more = parts[:MAX_CAUSES], len(parts) - MAX_CAUSES
+    return _short("; ".join(told)) + (f"; and {more} more" if more > 0 else "")
 
 
 def _short(text: str) -> str:

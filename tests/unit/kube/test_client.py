@@ -137,8 +137,8 @@ async def test_failures_are_typed(api: ApiServer, client: KubeClient) -> None:
     ]
     with pytest.raises(KubeNotFound):
         await client.get(SECRETS, name="a", namespace="ns")
-    with pytest.raises(KubeAlreadyExists):
-        await client.create(SECRETS, {}, namespace="ns", field_manager="m")
+    with pytest.raises(KubeAlreadyExists, match='"b" in namespace "ns" exists already'):
+        await client.create(SECRETS, {"metadata": {"name": "b"}}, namespace="ns", field_manager="m")
     with pytest.raises(KubeThrottled) as caught:
         await client.get(SECRETS, name="a", namespace="ns")
     assert caught.value.retry_after == 4

@@ -142,12 +142,30 @@ def test_a_refused_secret_shows_fields_and_codes_only() -> None:
 
 
 def test_a_refused_object_of_another_kind_says_why() -> None:
-    body = status(422, "Invalid", details={"causes": [*CAUSES, *CAUSES, *CAUSES]})
+    many = [CAUSES[0] | {"field": f"metadata.labels{'x' * n}"} for n in range(6)]
+    body = status(422, "Invalid", details={"causes": [CAUSES[0], *many]})
     got = error(422, body, resource=EXTERNAL_SECRETS)
     assert f"metadata.labels: bad: {CANARY}" in got.message
     assert "and 1 more" in got.message
     long = error(400, status(400, "BadRequest", "x" * 5000), resource=EXTERNAL_SECRETS)
     assert len(long.message) < 500
+
+
+def test_the_uid_of_another_object_is_a_conflict() -> None:
+    causes = [{"reason": "FieldValueInvalid", "field": "metadata.uid", "message": "immutable"}] * 2
+    got = error(422, status(422, "Invalid", details={"causes": causes}))
+    assert type(got) is KubeConflict
+    assert got.message == (
+        'Secret "a" in namespace "ns" has changed, or is another one by now (patch).'
+    )
+
+
+def test_fields_of_another_manager_are_named() -> None:
+    causes = [{"reason": "FieldManagerConflict", "field": ".data.k", "message": f"is {CANARY}"}]
+    got = error(409, status(409, "Conflict", details={"causes": causes}))
+    assert got.message == (
+        'Another field manager holds fields of Secret "a" in namespace "ns": .data.k.'
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,323 @@
+"""botocore's failures as ours.
+
+AWS's texts are read, to tell cases apart that share a code, and never passed on: they hold request
+ids and account numbers, which would make every condition a new one, and sometimes parameters.
+
+Only the code ``ResourceNotFoundException`` is *not found*. A bare 404 is not: it comes from a
+proxy or a wrong endpoint, and to believe it could cost a Secret its keys.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from botocore import exceptions as boto
+
+from syncret.errors import (
+    AccessDenied,
+    ProviderError,
+    ProviderRejected,
+    ProviderTimeout,
+    ProviderUnavailable,
+    Throttled,
+)
+from syncret.providers.base import NotFound
+
+GET: Final = "GetSecretValue"
+BATCH_GET: Final = "BatchGetSecretValue"
+
+#: What AWS could ask for at most that is still obeyed; an endpoint is not trusted with more.
+MAX_RETRY_AFTER: Final = 3600.0
+
+_THROTTLED: Final = frozenset(
+    {
+        "BandwidthLimitExceeded",
+        "LimitExceededException",
+        "PriorRequestNotComplete",
+        "RequestLimitExceeded",
+        "RequestThrottled",
+        "RequestThrottledException",
+        "SlowDown",
+        "ThrottledException",
+        "Throttling",
+        "ThrottlingException",
+        "TooManyRequestsException",
+    }
+)
+_UNAVAILABLE: Final = frozenset(
+    {"InternalError", "InternalFailure", "InternalServiceError", "ServiceUnavailable"}
+)
+_REFUSALS: Final = (
+    (
+        {"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired"},
+        "they have expired; renew them.",
+    ),
+    (
+        {"RequestExpired", "RequestTimeTooSkewed"},
+        "the time of the request is off; check the clock of the operator's node.",
+    ),
+    (
+        {
+            "IncompleteSignature",
+            "IncompleteSignatureException",
+            "InvalidSignatureException",
+            "SignatureDoesNotMatch",
+        },
+        (
+            "the signature is wrong; check the secret access key, and the clock of the operator's "
+            "node."
+        ),
+    ),
+    (
+        {
+            "AuthFailure",
+            "InvalidAccessKeyId",
+            "InvalidClientTokenId",
+            "InvalidToken",
+            "MissingAuthenticationToken",
+            "MissingAuthenticationTokenException",
+            "NotAuthorized",
+            "OptInRequired",
+            "UnrecognizedClientException",
+        },
+        (
+            "they are not known; check the access key id and, with temporary credentials, the "
+            "session token."
+        ),
+    ),
+)
+_DENIED: Final = frozenset({"AccessDenied", "AccessDeniedException", "UnauthorizedOperation"})
+_DELETED: Final = ("marked for deletion", "marked deleted", "scheduled for deletion")
+
+
+class CredentialsRefused(AccessDenied):
+    """The identity itself is not accepted, or there is none: nothing can be read with it."""
+
+
+#: Failures that say nothing about the one secret that was asked for: the next call fails as well.
+STORE_WIDE: Final = (CredentialsRefused, Throttled, ProviderTimeout, ProviderUnavailable)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What was tried, for the sentences. ``key``: the one secret that it was about, if any.
+
+    Sentences on what is store-wide name neither operation nor key: which of several calls fails
+    first is chance, and a condition's message should not be.
+    """
+
+    place: str
+    operation: str
+    key: str = ""
+
+    @property
+    def doing(self) -> str:
+        """The beginning of a sentence on this one call."""
+        if not self.key:
+            return f"{self.operation} on {self.place}"
+        key = self.key if len(self.key) <= 200 else f"{self.key[:200]}…"
+        return f'Reading "{key}" from {self.place} ({self.operation})'
+
+
+#: The SDK's own exceptions, the special before the general, and what is said of them.
+_SDK: Final[tuple[tuple[tuple[type[Exception], ...], type[ProviderError], str], ...]] = (
+    (
+        (boto.ConnectTimeoutError, boto.ReadTimeoutError),
+        ProviderTimeout,
+        "{place} did not answer in time: check the endpoint, network policies and proxies.",
+    ),
+    (
+        (boto.SSLError,),
+        ProviderUnavailable,
+        (
+            "No trusted TLS connection to {place} comes about: check the endpoint, and that the "
+            "operator trusts its certificate (AWS_CA_BUNDLE)."
+        ),
+    ),
+    (
+        (boto.ProxyConnectionError,),
+        ProviderUnavailable,
+        (
+            "{place} cannot be reached because the HTTP proxy cannot: check the operator's proxy "
+            "settings."
+        ),
+    ),
+    (
+        (boto.ConnectionError,),
+        ProviderUnavailable,
+        "{place} cannot be reached: check region, endpoint, DNS and network policies.",
+    ),
+    (
+        (boto.HTTPClientError, boto.IncompleteReadError),
+        ProviderUnavailable,
+        "The connection to {place} broke off: it is tried again; if it lasts, check the proxies.",
+    ),
+    (
+        (boto.NoCredentialsError, boto.NoAuthTokenError),
+        CredentialsRefused,
+        (
+            "No AWS credentials are found for {place}: set auth in the store, or give the "
+            "operator's pod an identity (EKS Pod Identity, IRSA)."
+        ),
+    ),
+    (
+        (
+            boto.PartialCredentialsError,
+            boto.CredentialRetrievalError,
+            boto.MetadataRetrievalError,
+            boto.TokenRetrievalError,
+            boto.UnknownCredentialError,
+            boto.ProfileNotFound,
+            boto.ConfigParseError,
+        ),
+        CredentialsRefused,
+        (
+            "AWS credentials for {place} cannot be obtained: check the identity of the operator's "
+            "pod (EKS Pod Identity, IRSA) and its AWS_* settings."
+        ),
+    ),
+    (
+        (boto.ParamValidationError, boto.ValidationError),
+        ProviderRejected,
+        (
+            "{doing} is not possible with these parameters: correct the key, the version or the "
+            "region."
+        ),
+    ),
+)
+
+
+def failure(error: Exception, call: Call) -> NotFound | ProviderError:
+    """What an exception out of a boto3 call means. Never raises, never quotes."""
+    if isinstance(error, boto.ClientError):
+        return _client_error(error, call)
+    for types, ours, text in _SDK:
+        if isinstance(error, types):
+            return ours(text.format(place=call.place, doing=call.doing))
+    return ProviderUnavailable(
+        f"The AWS SDK failed on an answer of {call.place} ({type(error).__name__}): it is tried "
+        "again; if it lasts, check the endpoint."
+    )
+
+
+def timed_out(place: str) -> ProviderTimeout:
+    """Our own deadline, which the SDK's timeouts did not keep."""
+    return ProviderTimeout(
+        f"{place} did not answer in time: check the endpoint, network policies and proxies."
+    )
+
+
+def not_understood(place: str) -> ProviderUnavailable:
+    """A 200 whose body is not that of Secrets Manager."""
+    return ProviderUnavailable(
+        f"{place} gave an answer that is not one of Secrets Manager: check the endpoint and the "
+        "proxies before it."
+    )
+
+
+def service_failure(
+    code: str, text: str, call: Call, *, status: int = 0, retry_after: str = ""
+) -> NotFound | ProviderError:
+    """What an error code means, of a whole call or of one entry of a batch."""
+    if code == "ResourceNotFoundException":
+        # The secret itself: "... can't find the specified secret."
+        return NotFound(version_missing="secret value for" in text)
+    if code == "InvalidRequestException" and any(words in text for words in _DELETED):
+        return NotFound()
+    return (
+        _busy(code, call, status=status, retry_after=retry_after)
+        or _refused(code, text, call, status=status)
+        or _rejected(code, call)
+    )
+
+
+def _busy(code: str, call: Call, *, status: int, retry_after: str) -> ProviderError | None:
+    if code in _THROTTLED or status == 429:
+        return Throttled(
+            f"{call.place} throttles our requests: they are tried again; if it lasts, lengthen "
+            "refresh intervals, or have the account's quota raised.",
+            retry_after=_seconds(retry_after),
+        )
+    if code in _UNAVAILABLE or status >= 500:
+        return ProviderUnavailable(
+            f"{call.place} had an internal error: the request is tried again; if it lasts, check "
+            "the state of AWS and the proxies."
+        )
+    return None
+
+
+def _refused(code: str, text: str, call: Call, *, status: int) -> ProviderError | None:
+    for codes, why in _REFUSALS:
+        if code in codes:
+            return CredentialsRefused(f"{call.place} refused the credentials: {why}")
+    if code == "DecryptionFailure" or code.startswith("KMS") or (code in _DENIED and "KMS" in text):
+        return AccessDenied(
+            f"{call.doing} is denied by the secret's KMS key: allow kms:Decrypt on that key, in "
+            "its policy or in IAM."
+        )
+    if code in _DENIED:
+        what = "on this secret" if call.key else 'on the resource "*"'
+        return AccessDenied(
+            f"{call.doing} is denied: allow secretsmanager:{call.operation} {what}."
+        )
+    if status in {401, 403, 407}:
+        return CredentialsRefused(
+            f"{call.place} answered with HTTP {status}, and not in the words of AWS: check the "
+            "endpoint and the proxies before it."
+        )
+    return None
+
+
+def _rejected(code: str, call: Call) -> ProviderRejected:
+    if not code or code.isdigit():  # botocore's code for a body without one is the HTTP status
+        return ProviderRejected(
+            f"{call.place} answered as AWS does not: check that the endpoint is that of AWS "
+            "Secrets Manager."
+        )
+    return ProviderRejected(f"{call.doing} is refused: correct the key or the version.")
+
+
+def outcome_word(result: object) -> str:
+    """The metric's word for what became of a call."""
+    match result:
+        case NotFound():
+            return "not_found"
+        case AccessDenied():
+            return "denied"
+        case Throttled():
+            return "throttled"
+        case ProviderTimeout():
+            return "timeout"
+        case ProviderError():
+            return "error"
+        case _:
+            return "ok"
+
+
+def _client_error(error: Any, call: Call) -> NotFound | ProviderError:
+    response = error.response if isinstance(error.response, dict) else {}
+    details = response.get("Error") or {}
+    metadata = response.get("ResponseMetadata") or {}
+    status = metadata.get("HTTPStatusCode") or 0
+    result = service_failure(
+        str(details.get("Code") or ""),
+        str(details.get("Message") or ""),
+        call,
+        status=status,
+        retry_after=str((metadata.get("HTTPHeaders") or {}).get("retry-after") or ""),
+    )
+    if error.operation_name == call.operation or isinstance(result, STORE_WIDE):
+        return result
+    # Another operation than ours: the SDK's chain was getting credentials (from STS).
+    return CredentialsRefused(
+        f"AWS refused the operator's identity for {call.place}: check the role of its service "
+        "account and the role's trust policy."
+    )
+
+
+def _seconds(retry_after: str) -> float | None:
+    """The header in seconds. Its other form, a date, is not used by AWS."""
+    try:
+        seconds = float(retry_after)
+    except ValueError:
+        return None
+    return min(seconds, MAX_RETRY_AFTER) if seconds >= 0 else None

@@ -1,0 +1,237 @@
+"""Reading AWS Secrets Manager.
+
+Reads of current values ride in batches, reads of a version go alone, because a batch knows no
+versions. The answers are sorted out so that one secret's trouble is that secret's outcome:
+
+- A failure that says nothing about one secret (refused credentials, throttling, no answer) ends
+  the fetch: calls that have not begun are not made. What has been read by then is kept; it is
+  raised if nothing was, and always if the credentials are refused.
+- A batch that is refused as a whole, or leaves a secret unanswered, is followed by single reads,
+  which tell which secret it was.
+- Where the policy allows no BatchGetSecretValue, everything is read singly.
+"""
+
+import asyncio
+import copy
+import logging
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
+from typing import Any, Final
+
+from syncret.errors import AccessDenied, ProviderError, ProviderRejected
+from syncret.providers.aws import ids
+from syncret.providers.aws.calls import Calls
+from syncret.providers.aws.errors import (
+    BATCH_GET,
+    GET,
+    STORE_WIDE,
+    Call,
+    CredentialsRefused,
+    failure,
+    not_understood,
+    outcome_word,
+    service_failure,
+    timed_out,
+)
+from syncret.providers.base import NotFound, Outcome, Ref, SecretValue
+
+logger = logging.getLogger("syncret.providers.aws")
+
+#: Read to see whether the store works. It need not exist, and should not.
+CHECK_KEY: Final = "syncret/store-check"
+
+# Pages of one batch that are followed; what is missing then is read singly.
+_MAX_PAGES: Final = 20
+
+
+@dataclass(frozen=True, slots=True)
+class _Page:
+    """An answer to BatchGetSecretValue, by the ids that were asked for."""
+
+    outcomes: Mapping[str, Outcome]
+    next_token: str
+
+
+@dataclass(slots=True)
+class _Fetch:
+    """One fetch: what is known so far, and what ended it early."""
+
+    outcomes: dict[Ref, Outcome] = field(default_factory=dict)
+    problem: ProviderError | None = None
+
+    def add(self, ref: Ref, outcome: Outcome) -> None:
+        self.outcomes[ref] = outcome
+
+    def end(self, problem: ProviderError) -> None:
+        if self.problem is None or isinstance(problem, CredentialsRefused):
+            self.problem = problem
+
+    def ended(self) -> bool:
+        return self.problem is not None
+
+    def result(self, refs: Collection[Ref]) -> dict[Ref, Outcome]:
+        problem = self.problem
+        if problem is None:
+            return {ref: self.outcomes[ref] for ref in refs}
+        if isinstance(problem, CredentialsRefused) or not self.outcomes:
+            raise problem
+        # A copy each: whoever raises one writes a traceback into it.
+        return {ref: self.outcomes.get(ref) or copy.copy(problem) for ref in refs}
+
+
+class SecretsManagerClient:
+    """An open store; ``boto`` is its boto3 client.
+
+    ``tell_once`` says whether the want of the batch permission is still to be logged.
+    """
+
+    def __init__(
+        self,
+        boto: Any,
+        *,
+        place: str,
+        calls: Calls,
+        timeout: float,
+        tell_once: Callable[[], bool],
+    ) -> None:
+        self._boto = boto
+        self._place = place
+        self._calls = calls
+        self._timeout = timeout
+        self._tell_once = tell_once
+        self._batch_denied = False
+
+    async def fetch(self, refs: Collection[Ref]) -> Mapping[Ref, Outcome]:
+        batches, alone = ids.batches(refs)
+        fetch = _Fetch()
+        try:
+            async with asyncio.timeout(self._timeout), asyncio.TaskGroup() as group:
+                for batch in batches:
+                    group.create_task(self._read_batch(fetch, batch))
+                for ref in alone:
+                    group.create_task(self._read(fetch, ref))
+        except TimeoutError:
+            fetch.end(timed_out(self._place))
+        return fetch.result(refs)
+
+    async def check(self) -> None:
+        problem: Outcome | None = None
+        try:
+            async with asyncio.timeout(self._timeout):
+                problem = await self._calls.run(
+                    GET, partial(self._get, CHECK_KEY, {}), outcome=outcome_word
+                )
+        except TimeoutError:
+            problem = timed_out(self._place)
+        denied = isinstance(problem, AccessDenied) and not isinstance(problem, CredentialsRefused)
+        if isinstance(problem, ProviderError) and not denied:
+            raise problem
+
+    async def close(self) -> None:
+        self._boto.close()
+
+    async def _read(self, fetch: _Fetch, ref: Ref) -> None:
+        try:
+            version = ids.version_parameters(ref.version)
+        except ProviderRejected as malformed:
+            fetch.add(ref, malformed.with_traceback(None))
+            return
+        outcome = await self._calls.run(
+            GET, partial(self._get, ref.key, version), outcome=outcome_word, unless=fetch.ended
+        )
+        if isinstance(outcome, STORE_WIDE):
+            fetch.end(outcome)
+        elif outcome is not None:
+            fetch.add(ref, outcome)
+
+    async def _read_batch(self, fetch: _Fetch, batch: tuple[str, ...]) -> None:
+        left = list(batch)
+        token = ""
+        for _ in range(_MAX_PAGES):
+            page = await self._calls.run(
+                BATCH_GET,
+                partial(self._get_batch, batch, token),
+                outcome=outcome_word,
+                unless=lambda: fetch.ended() or self._batch_denied,
+            )
+            if isinstance(page, STORE_WIDE):
+                fetch.end(page)
+            elif isinstance(page, AccessDenied):
+                self._remember_denial()
+            if not isinstance(page, _Page):
+                break
+            for secret_id, outcome in page.outcomes.items():
+                fetch.add(Ref(secret_id), outcome)
+            left = [secret_id for secret_id in left if secret_id not in page.outcomes]
+            token = page.next_token
+            if not left or not token:
+                break
+        async with asyncio.TaskGroup() as group:
+            for secret_id in left:
+                group.create_task(self._read(fetch, Ref(secret_id)))
+
+    def _remember_denial(self) -> None:
+        self._batch_denied = True
+        if self._tell_once():
+            logger.info(
+                "%s does not allow secretsmanager:%s, so secrets are read one by one: allow it "
+                'on the resource "*" to read 20 at once',
+                self._place,
+                BATCH_GET,
+            )
+
+    # What runs in threads. They return failures instead of raising them: see calls.py.
+
+    def _get(self, key: str, version: Mapping[str, str]) -> Outcome:
+        try:
+            answer = self._boto.get_secret_value(SecretId=key, **version)
+            return _value(answer) or not_understood(self._place)
+        except Exception as error:  # noqa: BLE001 - the edge to the SDK
+            return failure(error, Call(self._place, GET, key))
+
+    def _get_batch(self, batch: tuple[str, ...], token: str) -> _Page | NotFound | ProviderError:
+        try:
+            more = {"NextToken": token} if token else {}
+            answer = self._boto.batch_get_secret_value(SecretIdList=list(batch), **more)
+            if "SecretValues" not in answer and "Errors" not in answer:
+                return not_understood(self._place)
+            return _Page(_matched(self._place, batch, answer), answer.get("NextToken") or "")
+        except Exception as error:  # noqa: BLE001 - the edge to the SDK
+            return failure(error, Call(self._place, BATCH_GET))
+
+
+def _matched(place: str, batch: Sequence[str], answer: Mapping[str, Any]) -> dict[str, Outcome]:
+    outcomes: dict[str, Outcome] = {}
+    for entry in answer.get("Errors") or ():
+        for secret_id in ids.answered_by_error(batch, entry.get("SecretId") or ""):
+            outcomes[secret_id] = service_failure(
+                entry.get("ErrorCode") or "",
+                entry.get("Message") or "",
+                Call(place, GET, secret_id),  # the permission that counts is that of a single read
+            )
+    for entry in answer.get("SecretValues") or ():
+        if (value := _value(entry)) is None:
+            continue
+        arn, name = entry.get("ARN") or "", entry.get("Name") or ""
+        for secret_id in ids.answered_by_value(batch, arn=arn, name=name):
+            outcomes[secret_id] = value
+    return outcomes
+
+
+def _value(entry: Mapping[str, Any]) -> SecretValue | None:
+    """The value of an answer or an entry; None if it has none."""
+    text, data = entry.get("SecretString"), entry.get("SecretBinary")
+    if text is not None:
+        # Half a surrogate pair can be written in JSON. To refuse it would raise an error that
+        # holds the whole text; whoever reads the bytes will notice.
+        data = text.encode("utf-8", "surrogatepass")
+    if data is None:
+        return None
+    created = entry.get("CreatedDate")
+    return SecretValue(
+        bytes(data),
+        version=str(entry.get("VersionId") or ""),
+        created=created if isinstance(created, datetime) else None,
+    )

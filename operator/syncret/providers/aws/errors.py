@@ -7,6 +7,7 @@ Only the code ``ResourceNotFoundException`` is *not found*. A bare 404 is not: i
 proxy or a wrong endpoint, and to believe it could cost a Secret its keys.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -215,7 +216,7 @@ def not_understood(place: str) -> ProviderUnavailable:
 
 
 def service_failure(
-    code: str, text: str, call: Call, *, status: int = 0, retry_after: str = ""
+    code: str, text: str, call: Call, *, status: int = 0, retry_after: float | None = None
 ) -> NotFound | ProviderError:
     """What an error code means, of a whole call or of one entry of a batch."""
     if code == "ResourceNotFoundException":
@@ -230,12 +231,12 @@ def service_failure(
     )
 
 
-def _busy(code: str, call: Call, *, status: int, retry_after: str) -> ProviderError | None:
+def _busy(code: str, call: Call, *, status: int, retry_after: float | None) -> ProviderError | None:
     if code in _THROTTLED or status == 429:
         return Throttled(
             f"{call.place} throttles our requests: they are tried again; if it lasts, lengthen "
             "refresh intervals, or have the account's quota raised.",
-            retry_after=_seconds(retry_after),
+            retry_after=retry_after,
         )
     if code in _UNAVAILABLE or status >= 500:
         return ProviderUnavailable(
@@ -261,7 +262,7 @@ def _refused(code: str, text: str, call: Call, *, status: int) -> ProviderError 
         )
     if status in {401, 403, 407}:
         return CredentialsRefused(
-            f"{call.place} answered with HTTP {status}, and not in the words of AWS: check the "
+            f"{call.place} refused the request with HTTP {status}: check the credentials, the "
             "endpoint and the proxies before it."
         )
     return None
@@ -297,27 +298,29 @@ def _client_error(error: Any, call: Call) -> NotFound | ProviderError:
     response = error.response if isinstance(error.response, dict) else {}
     details = response.get("Error") or {}
     metadata = response.get("ResponseMetadata") or {}
+    code = str(details.get("Code") or "")
     status = metadata.get("HTTPStatusCode") or 0
-    result = service_failure(
-        str(details.get("Code") or ""),
-        str(details.get("Message") or ""),
-        call,
-        status=status,
-        retry_after=str((metadata.get("HTTPHeaders") or {}).get("retry-after") or ""),
-    )
-    if error.operation_name == call.operation or isinstance(result, STORE_WIDE):
-        return result
+    retry_after = _retry_after(metadata.get("HTTPHeaders") or {})
+    if error.operation_name == call.operation:
+        text = str(details.get("Message") or "")
+        return service_failure(code, text, call, status=status, retry_after=retry_after)
     # Another operation than ours: the SDK's chain was getting credentials (from STS).
-    return CredentialsRefused(
+    return _busy(code, call, status=status, retry_after=retry_after) or CredentialsRefused(
         f"AWS refused the operator's identity for {call.place}: check the role of its service "
         "account and the role's trust policy."
     )
 
 
-def _seconds(retry_after: str) -> float | None:
-    """The header in seconds. Its other form, a date, is not used by AWS."""
-    try:
-        seconds = float(retry_after)
-    except ValueError:
-        return None
-    return min(seconds, MAX_RETRY_AFTER) if seconds >= 0 else None
+def _retry_after(headers: Mapping[str, Any]) -> float | None:
+    """What the answer asks us to wait, in seconds: AWS's own header counts milliseconds.
+
+    The standard header's other form, a date, is not used by AWS.
+    """
+    for header, unit in (("x-amz-retry-after", 0.001), ("retry-after", 1.0)):
+        try:
+            seconds = float(headers.get(header, "")) * unit
+        except ValueError:
+            continue
+        if seconds >= 0:
+            return min(seconds, MAX_RETRY_AFTER)
+    return None

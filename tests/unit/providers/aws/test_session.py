@@ -1,0 +1,140 @@
+"""Credentials, the shared session, and the loggers of the SDK."""
+
+import logging
+from typing import Any
+
+import pytest
+
+from syncret.errors import AccessDenied, ProviderRejected
+from syncret.providers.aws.config import AwsConfig
+from syncret.providers.aws.errors import CredentialsRefused
+from syncret.providers.aws.session import AwsSession, Timing
+from syncret.providers.base import SecretKeyRef, SecretValue
+
+CONFIG = AwsConfig(
+    region="eu-central-1",
+    endpoint="http://127.0.0.1:1",
+    credentials=(
+        ("accessKeyID", SecretKeyRef("aws", "id")),
+        ("secretAccessKey", SecretKeyRef("aws", "secret")),
+    ),
+)
+TOKEN_CONFIG = AwsConfig(
+    region="eu-central-1",
+    credentials=(*CONFIG.credentials, ("sessionToken", SecretKeyRef("aws", "token"))),
+)
+
+
+def secret(**values: bytes) -> dict[str, SecretValue]:
+    return {name: SecretValue(value) for name, value in values.items()}
+
+
+@pytest.fixture(autouse=True)
+def no_identity(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The machine's own identity must not decide a test."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nowhere")
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/nowhere")
+
+
+def make(config: AwsConfig, credentials: dict[str, SecretValue], session: Any = None) -> Any:
+    session = session or AwsSession(Timing())
+    return session.client("secretsmanager", config, credentials, pool=2)
+
+
+def used(client: Any) -> tuple[str, str, str | None]:
+    """The credentials that a client signs with."""
+    found = client._request_signer._credentials.get_frozen_credentials()
+    return found.access_key, found.secret_key, found.token
+
+
+def test_the_given_credentials_sign(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAOPERATOR")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "operators")
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "operators-token")
+    client = make(CONFIG, secret(accessKeyID=b"AKIAFAKE", secretAccessKey=b"fake"))
+    assert used(client) == ("AKIAFAKE", "fake", None)
+
+
+def test_a_session_token_goes_along_and_line_breaks_do_not() -> None:
+    client = make(
+        TOKEN_CONFIG,
+        secret(accessKeyID=b"AKIAFAKE\n", secretAccessKey=b" fake\r\n", sessionToken=b"token\n"),
+    )
+    assert used(client) == ("AKIAFAKE", "fake", "token")
+
+
+def test_without_credentials_the_sdk_looks_for_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAOPERATOR")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "operators")
+    assert used(make(AwsConfig(region="eu-central-1"), {})) == ("AKIAOPERATOR", "operators", None)
+
+
+@pytest.mark.parametrize("value", [b"", b" \n", b"two words", b"broken\nline", "ä".encode(), b"\0"])
+@pytest.mark.parametrize("name", ["accessKeyID", "secretAccessKey", "sessionToken"])
+def test_unusable_credentials_never_become_the_operators(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: bytes
+) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAOPERATOR")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "operators")
+    given = secret(accessKeyID=b"AKIAFAKE", secretAccessKey=b"fake", sessionToken=b"token")
+    problem = make(TOKEN_CONFIG, given | secret(**{name: value}))
+    assert isinstance(problem, CredentialsRefused)
+    assert dict(TOKEN_CONFIG.credentials)[name].key in problem.message
+    assert "broken" not in problem.message
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        AwsConfig(region="-bad-"),
+        AwsConfig(region="eu-central-1", endpoint="http://[::1"),
+    ],
+)
+def test_what_cannot_be_addressed_is_rejected(config: AwsConfig) -> None:
+    assert isinstance(make(config, {}), ProviderRejected)
+
+
+def test_a_broken_setup_of_the_operator_is_its_identity(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_PROFILE", "no-such-profile")
+    problem = make(AwsConfig(region="eu-central-1"), {})
+    assert isinstance(problem, AccessDenied)
+    assert "no-such-profile" not in problem.message
+
+
+def test_all_clients_come_from_one_session() -> None:
+    session = AwsSession(Timing())
+    given = secret(accessKeyID=b"AKIAFAKE", secretAccessKey=b"fake")
+    make(CONFIG, given, session)
+    first = session._session
+    make(CONFIG, given, session)
+    assert session._session is first
+
+
+def test_the_sdk_is_told_our_limits() -> None:
+    session = AwsSession(Timing(connect=1.5, read=2.5, attempts=3))
+    client = session.client(
+        "secretsmanager", CONFIG, secret(accessKeyID=b"a", secretAccessKey=b"b"), pool=7
+    )
+    config = client.meta.config
+    assert (config.connect_timeout, config.read_timeout) == (1.5, 2.5)
+    assert config.retries == {"mode": "standard", "total_max_attempts": 3}
+    assert config.max_pool_connections == 7
+    assert "syncret/" in config.user_agent
+
+
+@pytest.mark.parametrize("name", ["boto3", "botocore", "urllib3", "s3transfer"])
+def test_the_loggers_of_the_sdk_stay_at_warning(name: str) -> None:
+    logger = logging.getLogger(name)
+    before = logger.level
+    try:
+        logger.setLevel(logging.DEBUG)
+        make(CONFIG, secret(accessKeyID=b"a", secretAccessKey=b"b"))
+        assert logger.level == logging.WARNING
+        logger.setLevel(logging.ERROR)
+        make(CONFIG, secret(accessKeyID=b"a", secretAccessKey=b"b"))
+        assert logger.level == logging.ERROR  # quieter is the administrator's choice
+    finally:
+        logger.setLevel(before)

@@ -80,8 +80,9 @@ class Client(Protocol):
     async def fetch(self, refs: Collection[Ref]) -> Mapping[Ref, Outcome]:
         """Reads every reference, in as few calls as the store allows.
 
-        The result has exactly the given references. Raises :class:`ProviderError` when the whole
-        read failed; a failure of one key is that key's outcome.
+        The result has exactly the given references. A failure of one key is that key's outcome.
+        Raises :class:`ProviderError` when nothing could be read, and whenever the credentials are
+        refused; when the store failed midway, it is the outcome of the references left unread.
         """
         ...
 

@@ -1,0 +1,278 @@
+"""Every metric of Syncret, in a registry of its own.
+
+One :class:`Metrics` is made by the composition root and passed to what counts, so that two
+operators in one process (as in tests) do not count together. The metrics are described, for those
+who read them, in docs/observability.md; a test holds the two together.
+
+Global series whose labels are known exist from the start with 0: the first failure is then an
+increase that an alert sees, instead of a series that appears with 1.
+
+The series of one ExternalSecret are kept by a collector of our own, as one small record for all
+three of them. A ``labels()`` child of prometheus_client has a lock and a dictionary or two for
+each series: ten times the memory, for something that one thread writes.
+
+Refused: labels that anyone may fill (remote keys, messages), and failures counted by object *and*
+reason, which is a series for each way in which something ever failed; the object's condition has
+its reason.
+"""
+
+import platform
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    GCCollector,
+    Histogram,
+    Info,
+    PlatformCollector,
+    ProcessCollector,
+    disable_created_metrics,
+    generate_latest,
+)
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.openmetrics import exposition as openmetrics_text
+from prometheus_client.registry import Collector
+
+from syncret import __version__
+from syncret.errors import SyncretError
+
+#: Content type of the text that every Prometheus reads.
+PLAIN_TEXT: Final = "text/plain; version=0.0.4; charset=utf-8"
+
+SYNC_RESULTS: Final = ("changed", "unchanged", "failed")
+
+#: Seconds. A sync that writes takes two requests to the API server; the last ones are retries.
+_SYNC_BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+#: Seconds. From a store in the same cluster to one that is waited for until the timeout.
+_CALL_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+
+
+class Metrics:
+    """What the operator counts. Cheap to call; all but :meth:`render` from the loop's thread.
+
+    ``wall`` tells the time since the epoch, in seconds.
+    """
+
+    def __init__(self, *, wall: Callable[[], float] = time.time) -> None:
+        # A time of creation for each series would double their number in the plain text. The
+        # switch is the library's and holds for the process; nothing else here uses the library.
+        disable_created_metrics()  # type: ignore[no-untyped-call]
+        self._wall = wall
+        self.registry = registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
+        PlatformCollector(registry=registry)
+        GCCollector(registry=registry)
+
+        self.build = Info("syncret_build", "Version of Syncret and of Python.", registry=registry)
+        self.build.info({"version": __version__, "python": platform.python_version()})
+        self.syncs = Counter(
+            "syncret_syncs",
+            "Syncs of ExternalSecrets that ended, by result: changed, unchanged or failed.",
+            ["result"],
+            registry=registry,
+        )
+        self.sync_failures = Counter(
+            "syncret_sync_failures",
+            "Failed syncs by reason, which is also the reason of the condition Ready.",
+            ["reason"],
+            registry=registry,
+        )
+        self.sync_duration = Histogram(
+            "syncret_sync_duration_seconds",
+            "Seconds from the start of a sync to its end, failed ones included.",
+            buckets=_SYNC_BUCKETS,
+            registry=registry,
+        )
+        self.provider_calls = Counter(
+            "syncret_provider_calls",
+            "Calls to external stores, by provider, the store's own operation and outcome.",
+            ["provider", "operation", "outcome"],
+            registry=registry,
+        )
+        self.provider_call_duration = Histogram(
+            "syncret_provider_call_duration_seconds",
+            "Seconds that calls to external stores took, whatever their outcome.",
+            ["provider", "operation"],
+            buckets=_CALL_BUCKETS,
+            registry=registry,
+        )
+        self.rollouts = Counter(
+            "syncret_rollouts",
+            "Rolling restarts, by kind of the workload and result: rolled, gone or failed.",
+            ["kind", "result"],
+            registry=registry,
+        )
+        self.event_loop_lag = Gauge(
+            "syncret_event_loop_lag_seconds",
+            "Seconds by which the last heartbeat of the event loop came late.",
+            registry=registry,
+        )
+        self.external_secrets = ExternalSecretSeries()
+        registry.register(self.external_secrets)
+        self.queue_depth = QueueDepth()
+        registry.register(self.queue_depth)
+
+        self._syncs = {result: self.syncs.labels(result) for result in SYNC_RESULTS}
+        self._failures = {reason: self.sync_failures.labels(reason) for reason in _reasons()}
+        self._calls: dict[tuple[str, str, str], Counter] = {}
+        self._call_durations: dict[tuple[str, str], Histogram] = {}
+
+    def sync_finished(
+        self, *, namespace: str, name: str, result: str, seconds: float, reason: str | None = None
+    ) -> None:
+        """One sync ended: ``result`` is of SYNC_RESULTS, ``reason`` that of the error if failed.
+
+        Also says whether the ExternalSecret is ready, and when it last was found in order.
+        """
+        self._syncs[result].inc()
+        self.sync_duration.observe(seconds)
+        if result == "failed":
+            reason = reason or SyncretError.reason
+            failures = self._failures.get(reason)
+            if failures is None:
+                failures = self._failures[reason] = self.sync_failures.labels(reason)
+            failures.inc()
+        else:
+            self.external_secrets.record(namespace, name).last_success = self._wall()
+        self.set_ready(namespace, name, result != "failed")
+
+    def set_ready(self, namespace: str, name: str, ready: bool) -> None:
+        """What the condition Ready says; for one that was read and not yet synced."""
+        self.external_secrets.record(namespace, name).ready = ready
+
+    def secret_changed(self, namespace: str, name: str) -> None:
+        """The target Secret of that ExternalSecret was created or its data changed."""
+        self.external_secrets.record(namespace, name).changes += 1
+
+    def forget_external_secret(self, namespace: str, name: str) -> None:
+        """The ExternalSecret is gone, and its series with it."""
+        self.external_secrets.forget(namespace, name)
+
+    def provider_call(self, *, provider: str, operation: str, outcome: str, seconds: float) -> None:
+        """One call to an external store ended."""
+        calls = self._calls.get((provider, operation, outcome))
+        if calls is None:
+            calls = self.provider_calls.labels(provider, operation, outcome)
+            self._calls[provider, operation, outcome] = calls
+        calls.inc()
+        durations = self._call_durations.get((provider, operation))
+        if durations is None:
+            durations = self.provider_call_duration.labels(provider, operation)
+            self._call_durations[provider, operation] = durations
+        durations.observe(seconds)
+
+    def rollout(self, kind: str, result: str) -> None:
+        """A rolling restart was made ("rolled"), found nothing to restart ("gone"), or "failed"."""
+        self.rollouts.labels(kind, result).inc()
+
+    def watch_queue(self, depth: Callable[[], Mapping[str, int]]) -> None:
+        """Has the queue asked for its depth by lane, at each scrape and from another thread."""
+        self.queue_depth.depth = depth
+
+    def render(self, *, openmetrics: bool = False) -> tuple[bytes, str]:
+        """The text that Prometheus reads, and its content type. Safe in any thread."""
+        if openmetrics:
+            text: bytes = openmetrics_text.generate_latest(self.registry)  # type: ignore[no-untyped-call]
+            return text, openmetrics_text.CONTENT_TYPE_LATEST
+        return generate_latest(self.registry), PLAIN_TEXT
+
+
+def wants_openmetrics(accept: str) -> bool:
+    """Whether an Accept header takes OpenMetrics.
+
+    The library's own negotiation answers with a version that it copies from the header, whatever
+    that is; ours knows the two formats that are written here.
+    """
+    for accepted in accept.lower().split(","):
+        media_type, *parameters = (part.strip() for part in accepted.split(";"))
+        refused = any(
+            parameter in {"q=0", "q=0.0", "q=0.00", "q=0.000"} for parameter in parameters
+        )
+        if media_type == "application/openmetrics-text" and not refused:
+            return True
+    return False
+
+
+@dataclass(slots=True)
+class _Record:
+    """What is told of one ExternalSecret; None: not known since the start."""
+
+    ready: bool | None = None
+    last_success: float | None = None
+    changes: int = 0
+
+
+class ExternalSecretSeries(Collector):
+    """The series with an ExternalSecret's namespace and name."""
+
+    def __init__(self) -> None:
+        self._records: dict[tuple[str, str], _Record] = {}
+
+    def record(self, namespace: str, name: str) -> _Record:
+        key = namespace, name
+        record = self._records.get(key)
+        if record is None:
+            record = self._records[key] = _Record()
+        return record
+
+    def forget(self, namespace: str, name: str) -> None:
+        self._records.pop((namespace, name), None)
+
+    def collect(self) -> Iterator[Metric]:
+        # Scrapes are rendered in a thread while the loop's writes: list() copies in one step.
+        records = list(self._records.items())
+        labels = ("namespace", "name")
+        ready = GaugeMetricFamily(
+            "syncret_externalsecret_ready",
+            "Whether the ExternalSecret is in sync: 1 as its condition Ready is True, else 0.",
+            labels=labels,
+        )
+        last_success = GaugeMetricFamily(
+            "syncret_externalsecret_last_success_timestamp_seconds",
+            "When the ExternalSecret was last found or made to be in sync, in seconds since 1970.",
+            labels=labels,
+        )
+        changes = CounterMetricFamily(
+            "syncret_secret_changes",
+            "Times that the target Secret of the ExternalSecret was created or changed.",
+            labels=labels,
+        )
+        for key, record in records:
+            if record.ready is not None:
+                ready.add_metric(key, float(record.ready))
+            if record.last_success is not None:
+                last_success.add_metric(key, record.last_success)
+            changes.add_metric(key, record.changes)
+        yield from (ready, last_success, changes)
+
+
+class QueueDepth(Collector):
+    """The depth of the queue, asked for when it is scraped."""
+
+    def __init__(self) -> None:
+        self.depth: Callable[[], Mapping[str, int]] = dict
+
+    def collect(self) -> Iterator[Metric]:
+        family = GaugeMetricFamily(
+            "syncret_queue_depth",
+            "Objects in the work queue, by lane: urgent, periodic, delayed or running.",
+            labels=("lane",),
+        )
+        for lane, depth in self.depth().items():
+            family.add_metric((lane,), depth)
+        yield family
+
+
+def _reasons() -> set[str]:
+    """Every reason of the tree of errors, as far as it has been imported."""
+    found, left = set(), [SyncretError]
+    while left:
+        error = left.pop()
+        found.add(error.reason)
+        left += error.__subclasses__()
+    return found

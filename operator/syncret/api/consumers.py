@@ -1,0 +1,94 @@
+"""Which Secrets a pod reads, and which keys of them, from its spec.
+
+Owns the walk over a pod template: environment variables and volumes of containers and init
+containers. A reference that is ``optional`` counts like any other: the pod reads the key as soon
+as there is one. What a Secret is used for *around* a pod (pulling its images, mounting network
+storage, CSI drivers) does not count: the processes in it never see those bytes, and restarting
+them changes nothing.
+
+Every workload of the cluster passes here with every event, and most read no Secret. So nothing is
+built before the first reference is found, and equal names and key sets are one object in memory.
+
+Refused: telling a volume that no container mounts, or that is mounted by ``subPath``, from any
+other. It would spare few restarts, and a wrong answer would leave a pod on an old credential.
+"""
+
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from sys import intern
+from typing import Any, Final
+
+#: The keys of a Secret that a pod reads; None: all of them, whichever they are.
+ConsumedKeys = frozenset[str] | None
+
+#: Different key sets that are shared; a workload beyond them has its own copy.
+_SHARED: Final = 4096
+
+
+def consumed_secrets(pod_spec: Any) -> dict[str, ConsumedKeys]:
+    """The Secrets that the pods of this spec read, by name. Never raises, whatever it is given."""
+    found: dict[str, set[str] | None] = {}
+    if not isinstance(pod_spec, Mapping):
+        return {}
+    for field in ("containers", "initContainers"):
+        for container in _mappings(pod_spec.get(field)):
+            _environment(container, found)
+    for volume in _mappings(pod_spec.get("volumes")):
+        _volume(volume, found)
+    return {
+        name: None if keys is None else _shared(frozenset(keys)) for name, keys in found.items()
+    }
+
+
+def _environment(container: Mapping[str, Any], found: dict[str, set[str] | None]) -> None:
+    for variable in _mappings(container.get("env")):
+        reference = _mapping(_mapping(variable.get("valueFrom")).get("secretKeyRef"))
+        key = reference.get("key")
+        if isinstance(key, str) and key:
+            _add(found, reference.get("name"), {intern(key)})
+    for source in _mappings(container.get("envFrom")):
+        _add(found, _mapping(source.get("secretRef")).get("name"), None)
+
+
+def _volume(volume: Mapping[str, Any], found: dict[str, set[str] | None]) -> None:
+    secret = _mapping(volume.get("secret"))
+    _add(found, secret.get("secretName"), _items(secret))
+    for source in _mappings(_mapping(volume.get("projected")).get("sources")):
+        projected = _mapping(source.get("secret"))
+        _add(found, projected.get("name"), _items(projected))
+
+
+def _items(source: Mapping[str, Any]) -> set[str] | None:
+    """The keys that a volume is limited to. Without items it has them all (the API's rule)."""
+    keys = {
+        intern(key)
+        for item in _mappings(source.get("items"))
+        if isinstance(key := item.get("key"), str) and key
+    }
+    return keys or None
+
+
+def _add(found: dict[str, set[str] | None], name: Any, keys: set[str] | None) -> None:
+    if not isinstance(name, str) or not name:
+        return
+    if name not in found:
+        found[intern(name)] = keys
+        return
+    known = found[name]
+    found[name] = None if known is None or keys is None else known | keys
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _mappings(value: Any) -> Iterator[Mapping[str, Any]]:
+    if isinstance(value, list):
+        for item in value:
+            if isinstance(item, Mapping):
+                yield item
+
+
+@lru_cache(maxsize=_SHARED)
+def _shared(keys: frozenset[str]) -> frozenset[str]:
+    return keys

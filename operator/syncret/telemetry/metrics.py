@@ -109,7 +109,7 @@ class Metrics:
         )
         self.event_loop_lag = Gauge(
             "syncret_event_loop_lag_seconds",
-            "Seconds by which the last heartbeat of the event loop came late.",
+            "Seconds by which the event loop was late, the most of the last ten seconds.",
             registry=registry,
         )
         self.external_secrets = ExternalSecretSeries()

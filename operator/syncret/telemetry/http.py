@@ -152,8 +152,8 @@ class HttpServer:
             )
             self._rendering[openmetrics] = rendering
             rendering.add_done_callback(lambda _: self._rendering.pop(openmetrics))
-        # Shielded: one scrape that is given up does not end the text of the others.
-        body, content_type = await asyncio.shield(rendering)
+        # aiohttp lets a handler end when its client is gone, so no scrape cancels the others'.
+        body, content_type = await rendering
         response = web.Response(
             body=body, headers={"Content-Type": content_type}, zlib_executor=self._thread
         )

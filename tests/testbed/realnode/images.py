@@ -84,7 +84,7 @@ class Images:
         ):
             arguments = ["bud", "--isolation", "chroot", "--layers", "--pull-never"]
             arguments += ["--build-arg", f"BASE={_BASE}", "-t", OPERATOR]
-            for name, file in build_secrets(Path(secrets), os.environ).items():
+            for name, file in build_secrets(Path(secrets)).items():
                 arguments += ["--secret", f"id={name},src={file}"]
             self._buildah(*arguments, str(repository))
             return self._archive(OPERATOR, archive)
@@ -148,7 +148,7 @@ class Images:
         return done.stdout
 
 
-def build_secrets(folder: Path, env: Mapping[str, str]) -> dict[str, Path]:
+def build_secrets(folder: Path, env: Mapping[str, str] = os.environ) -> dict[str, Path]:
     """The files that the Dockerfile takes as secrets, by id: how this machine reaches an index."""
     secrets = {}
     authorities = [Path(env[name]) for name in _AUTHORITIES if env.get(name)]

@@ -1,0 +1,299 @@
+"""The scenario: a shop whose pods read a database password that lives in AWS."""
+
+import base64
+import json
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from e2e.environment import REPOSITORY, Environment
+from testbed.cluster import CommandError
+from testbed.moto import ACCESS_KEY, REGION, SECRET_KEY
+
+OPERATOR_NAMESPACE: Final = "syncret"
+NAMESPACE: Final = "shop"
+DEPLOYMENT: Final = "api"
+SECRET: Final = "database"
+SELECTOR: Final = f"app={DEPLOYMENT}"
+REPLICAS: Final = 2
+_KEY: Final = "production/database"
+_FILE: Final = "/etc/database/password"
+_TIMEOUT: Final = 120.0
+_RESTRICTED: Final = {"pod-security.kubernetes.io/enforce": "restricted"}
+
+
+@dataclass
+class Shop:
+    """The shop in a running environment. ``password`` is what AWS holds now."""
+
+    environment: Environment
+    password: str = field(default="", repr=False)
+
+    def open(self) -> None:
+        """Installs the operator, and the shop until its pods are Ready."""
+        cluster = self.environment.cluster
+        self.password = new_password()
+        self.environment.secrets_manager.create_secret(Name=_KEY, SecretString=self._content())
+        cluster.apply(_namespace(OPERATOR_NAMESPACE), _namespace(NAMESPACE))
+        self._install_operator()
+        cluster.apply(_credentials(), _store(self.environment.endpoint), _external_secret())
+        wait_until(lambda: self.secret() == self.password, "the Secret appears")
+        cluster.apply(_deployment(self.environment))
+        self.wait_for_rollout()
+
+    def rotate(self) -> str:
+        """Puts a new password in AWS; returns it."""
+        self.password = new_password()
+        self.environment.secrets_manager.put_secret_value(
+            SecretId=_KEY, SecretString=self._content()
+        )
+        return self.password
+
+    def secret(self) -> str | None:
+        """The password that the Secret in the cluster holds."""
+        body = self.environment.cluster.get("secret", SECRET, NAMESPACE)
+        return base64.b64decode(body["data"]["password"]).decode() if body else None
+
+    def deployment(self) -> dict[str, Any]:
+        body = self.environment.cluster.get("deployment", DEPLOYMENT, NAMESPACE)
+        assert body is not None
+        return body
+
+    def pods(self) -> set[str]:
+        """The names of the shop's pods that are not on their way out."""
+        return {
+            pod["metadata"]["name"]
+            for pod in self._list(NAMESPACE, SELECTOR)
+            if "deletionTimestamp" not in pod["metadata"]
+        }
+
+    def seen_by(self, pod: str) -> dict[str, str]:
+        """The password as the pod's program was started with it, and as the pod's file has it."""
+        kubectl = self.environment.cluster.kubectl
+        logged = dict(
+            line.split("=", 1)
+            for line in kubectl("logs", "-n", NAMESPACE, pod).splitlines()
+            if "=" in line
+        )
+        now = kubectl("exec", "-n", NAMESPACE, pod, "--", "cat", _FILE)
+        return {"env": logged["env"], "file at start": logged["file"], "file now": now.strip()}
+
+    def all_seen(self) -> dict[str, str]:
+        """What a pod sees when it sees the current password everywhere."""
+        return dict.fromkeys(("env", "file at start", "file now"), self.password)
+
+    def wait_for_rollout(self) -> None:
+        """Until the Deployment is rolled out and its former pods are gone."""
+        self.environment.cluster.kubectl(
+            *("rollout", "status", "-n", NAMESPACE, f"deployment/{DEPLOYMENT}"),
+            f"--timeout={_TIMEOUT:.0f}s",
+            timeout=_TIMEOUT + 10,
+        )
+        wait_until(
+            lambda: len(self._list(NAMESPACE, SELECTOR)) == REPLICAS, "the old pods are gone"
+        )
+
+    def operator_pod(self) -> str:
+        """The name of the operator's pod."""
+        (pod,) = self._list(OPERATOR_NAMESPACE, "app.kubernetes.io/name=syncret")
+        name: str = pod["metadata"]["name"]
+        return name
+
+    def operator_logs(self) -> str:
+        return self.environment.cluster.kubectl(
+            "logs", "-n", OPERATOR_NAMESPACE, self.operator_pod(), timeout=60
+        )
+
+    def replace_operator(self) -> None:
+        """Deletes the operator's pod and waits until its successor is Ready."""
+        former = self.operator_pod()
+        self.environment.cluster.kubectl("delete", "pod", "-n", OPERATOR_NAMESPACE, former)
+        self._wait_for_operator()
+        assert self.operator_pod() != former
+
+    def metrics(self) -> dict[str, float]:
+        """The operator's metrics page: the sums of its series, by name of the sample."""
+        path = (
+            f"/api/v1/namespaces/{OPERATOR_NAMESPACE}/pods/{self.operator_pod()}:8080/proxy/metrics"
+        )
+        page = self.environment.cluster.kubectl("get", "--raw", path)
+        sums: dict[str, float] = {}
+        for family in text_string_to_metric_families(page):
+            for sample in family.samples:
+                sums[sample.name] = sums.get(sample.name, 0.0) + sample.value
+        return sums
+
+    def everything_but_secrets(self) -> str:
+        """What the cluster and the operator tell about the shop, the Secrets left out."""
+        kubectl = self.environment.cluster.kubectl
+        kinds = "externalsecrets,secretstores,deployments,replicasets,pods,events,configmaps"
+        return "\n".join(
+            (
+                kubectl("get", kinds, "-n", NAMESPACE, "-o", "json"),
+                kubectl("get", "pods,events,configmaps", "-n", OPERATOR_NAMESPACE, "-o", "json"),
+                self.operator_logs(),
+            )
+        )
+
+    def situation(self) -> str:
+        """What a person would look at first when something is not as it should be."""
+        questions = (
+            ("get", "pods,externalsecrets,secretstores", "-A", "-o", "wide"),
+            ("get", "events", "-A"),
+            ("logs", "-n", OPERATOR_NAMESPACE, "deployment/syncret", "--tail=200"),
+        )
+        answers = []
+        for question in questions:
+            try:
+                answers.append(self.environment.cluster.kubectl(*question))
+            except CommandError as error:
+                answers.append(str(error))
+        return "\n".join(answers)
+
+    def _install_operator(self) -> None:
+        image = self.environment.operator_image
+        repository, _, tag = image.rpartition(":")
+        values = {
+            "image.repository": repository,
+            "image.tag": tag,
+            "image.pullPolicy": "Never",
+            "log.level": "debug",
+            "dnsPolicy": self.environment.dns_policy,
+        }
+        self.environment.cluster.helm(
+            *("install", "syncret", str(REPOSITORY / "helm" / "syncret")),
+            *("--namespace", OPERATOR_NAMESPACE),
+            *(f"--set={name}={value}" for name, value in values.items()),
+        )
+        self._wait_for_operator()
+
+    def _wait_for_operator(self) -> None:
+        self.environment.cluster.kubectl(
+            *("rollout", "status", "-n", OPERATOR_NAMESPACE, "deployment/syncret"),
+            f"--timeout={_TIMEOUT:.0f}s",
+            timeout=_TIMEOUT + 10,
+        )
+
+    def _list(self, namespace: str, selector: str) -> list[dict[str, Any]]:
+        said = self.environment.cluster.kubectl(
+            "get", "pods", "-n", namespace, "-l", selector, "-o", "json"
+        )
+        items: list[dict[str, Any]] = json.loads(said)["items"]
+        return items
+
+    def _content(self) -> str:
+        return json.dumps({"username": "shop", "password": self.password})
+
+
+def new_password() -> str:
+    """A password that nothing else in the world contains."""
+    return f"e2e-{secrets.token_hex(16)}"
+
+
+def wait_until(true: Callable[[], bool], what: str) -> None:
+    """Waits until a state is seen; fails with its name."""
+    deadline = time.monotonic() + _TIMEOUT
+    while not true():
+        assert time.monotonic() < deadline, f"not seen in {_TIMEOUT:.0f} s: {what}"
+        time.sleep(0.2)
+
+
+def _namespace(name: str) -> dict[str, Any]:
+    metadata = {"name": name, "labels": _RESTRICTED}
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}
+
+
+def _credentials() -> dict[str, Any]:
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": "aws", "namespace": NAMESPACE},
+        "stringData": {"id": ACCESS_KEY, "key": SECRET_KEY},
+    }
+
+
+def _store(endpoint: str) -> dict[str, Any]:
+    keys = {
+        "accessKeyIDSecretRef": {"name": "aws", "key": "id"},
+        "secretAccessKeySecretRef": {"name": "aws", "key": "key"},
+    }
+    aws = {
+        "service": "SecretsManager",
+        "region": REGION,
+        "endpoint": endpoint,
+        "auth": {"secretRef": keys},
+    }
+    return {
+        "apiVersion": "syncret.io/v1alpha1",
+        "kind": "SecretStore",
+        "metadata": {"name": "aws", "namespace": NAMESPACE},
+        "spec": {"provider": {"aws": aws}},
+    }
+
+
+def _external_secret() -> dict[str, Any]:
+    reference = {"key": _KEY, "property": "password"}
+    return {
+        "apiVersion": "syncret.io/v1alpha1",
+        "kind": "ExternalSecret",
+        "metadata": {"name": SECRET, "namespace": NAMESPACE},
+        "spec": {
+            "refreshInterval": "2s",
+            "secretStoreRef": {"name": "aws"},
+            "data": [{"secretKey": "password", "remoteRef": reference}],
+        },
+    }
+
+
+def _deployment(environment: Environment) -> dict[str, Any]:
+    """Two pods that read the password as environment and as a file, and say so at their start."""
+    container = {
+        "name": "api",
+        "image": environment.busybox_image,
+        "imagePullPolicy": "Never",
+        "command": [
+            "/bin/sh",
+            "-c",
+            f'echo "env=$PASSWORD"; echo "file=$(cat {_FILE})"; exec sleep 2147483647',
+        ],
+        "env": [
+            {"name": "PASSWORD", "valueFrom": {"secretKeyRef": {"name": SECRET, "key": "password"}}}
+        ],
+        "readinessProbe": {"exec": {"command": ["test", "-s", _FILE]}, "periodSeconds": 1},
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+            "readOnlyRootFilesystem": True,
+        },
+        "volumeMounts": [{"name": "database", "mountPath": _FILE.rpartition("/")[0]}],
+    }
+    pod = {
+        "metadata": {"labels": {"app": DEPLOYMENT}},
+        "spec": {
+            "automountServiceAccountToken": False,
+            "containers": [container],
+            "dnsPolicy": environment.dns_policy,
+            "securityContext": {
+                "runAsNonRoot": True,
+                "runAsUser": 65532,
+                "seccompProfile": {"type": "RuntimeDefault"},
+            },
+            "terminationGracePeriodSeconds": 1,
+            "volumes": [{"name": "database", "secret": {"secretName": SECRET}}],
+        },
+    }
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": DEPLOYMENT, "namespace": NAMESPACE},
+        "spec": {
+            "replicas": REPLICAS,
+            "selector": {"matchLabels": {"app": DEPLOYMENT}},
+            "strategy": {"rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
+            "template": pod,
+        },
+    }

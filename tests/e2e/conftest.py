@@ -1,4 +1,7 @@
-"""The environment of the tests with real pods, made once for all of them."""
+"""The environment of the tests with real pods.
+
+Made once for a module and ended with it, because one real node at a time fits on a machine.
+"""
 
 import sys
 from collections.abc import Iterator
@@ -8,17 +11,17 @@ import pytest
 
 from e2e.environment import Environment, running, why_not_here
 from testbed.progress import Progress
+from testbed.realnode import missing_requirements
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "e2e: needs real pods; runs by `make e2e` only")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def environment(request: pytest.FixtureRequest) -> Iterator[Environment]:
     """A cluster whose pods run. Skips, and says what is missing, where there can be none."""
-    if "e2e" not in request.config.option.markexpr:
-        pytest.skip("takes minutes and, for a real node, root: ask for it with `make e2e`")
+    _skip_unless_asked(request.config)
     no_kind, missing = why_not_here()
     if no_kind and missing:
         pytest.skip(f"kind: {no_kind}. A real node: {' '.join(missing)}")
@@ -28,6 +31,20 @@ def environment(request: pytest.FixtureRequest) -> Iterator[Environment]:
             keep = lambda: request.session.testsfailed > 0  # noqa: E731
             ready = stack.enter_context(running(Progress(sys.stderr), keep_logs=keep))
         yield ready
+
+
+@pytest.fixture
+def real_node_possible(request: pytest.FixtureRequest) -> None:
+    """Skips, and says what is missing, where no real node can run."""
+    _skip_unless_asked(request.config)
+    missing = missing_requirements()
+    if missing:
+        pytest.skip(" ".join(missing))
+
+
+def _skip_unless_asked(config: pytest.Config) -> None:
+    if "e2e" not in config.option.markexpr:
+        pytest.skip("takes minutes and, for a real node, root: ask for it with `make e2e`")
 
 
 def _shown(config: pytest.Config) -> AbstractContextManager[None]:

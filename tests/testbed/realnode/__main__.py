@@ -1,8 +1,20 @@
-"""``python -m testbed.realnode``: says what a real node needs, installs it, cleans up after one."""
+"""``python -m testbed.realnode``: checks and installs what a node needs, holds one, cleans up."""
 
 import argparse
+import shutil
+import signal
 import sys
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
 
+from testbed.binaries import CONTROL_PLANE, BuildError, ensure
+from testbed.controlplane import ControlPlane
+from testbed.processes import StartError
+from testbed.progress import Progress
+from testbed.realnode.images import BUSYBOX, ImageError, Images
+from testbed.realnode.network import NetworkError
+from testbed.realnode.node import RealNode
 from testbed.realnode.record import BusyError, lock
 from testbed.realnode.requirements import InstallError, install, missing_requirements
 from testbed.realnode.sweep import sweep
@@ -13,6 +25,7 @@ def main() -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("check", help="say what is missing; exit code 1 if anything is")
     commands.add_parser("install", help="install the missing packages (Debian, as root)")
+    commands.add_parser("up", help="start a control plane with a real node, until Ctrl-C")
     commands.add_parser("cleanup", help="remove what a node left, or one that was kept running")
     command = parser.parse_args().command
     if command == "check":
@@ -23,6 +36,8 @@ def main() -> int:
         if command == "install":
             packages = install()
             print(f"Installed: {', '.join(packages)}." if packages else "Nothing was missing.")
+        elif command == "up":
+            _up(Progress())
         else:
             with lock():
                 removed = sweep()
@@ -30,10 +45,31 @@ def main() -> int:
     except PermissionError as error:
         print(f"Not root: {error}", file=sys.stderr)
         return 1
-    except (InstallError, BusyError) as error:
+    except (BuildError, BusyError, ImageError, InstallError, NetworkError, StartError) as error:
         print(error, file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        return 130
     return 0
+
+
+def _up(progress: Progress) -> None:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    missing = missing_requirements()
+    if missing:
+        raise StartError(" ".join(missing))
+    tools = ensure([*CONTROL_PLANE, "kubelet"], progress=progress)
+    folder = Path(tempfile.mkdtemp(prefix="syncret-realnode-"))
+    with ExitStack() as stack:
+        plane = ControlPlane.start(folder / "plane", binaries=tools)
+        stack.callback(plane.stop)
+        images = Images(folder / "images")
+        node = RealNode.start(plane, folder / "node", progress=progress, images=images)
+        stack.callback(node.stop)
+        print(f"export KUBECONFIG={plane.kubeconfig}")
+        print(f"The node has the image {BUSYBOX}. Ctrl-C ends it.", flush=True)
+        signal.pause()
+    shutil.rmtree(folder)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from testbed.realnode.record import KUBELET_SOCKET
+from testbed.realnode.record import KUBELET_SOCKET, Record
 
 #: Each program (or folder), and Debian's package of it.
 PROGRAMS: Final[Mapping[str, str]] = {
@@ -66,7 +66,8 @@ def missing_requirements() -> list[str]:
             missing.append("/sys/fs/cgroup is read-only: a node makes cgroups of its own.")
         if "overlay" not in Path("/proc/filesystems").read_text():
             missing.append("The kernel has no overlay file system: modprobe overlay.")
-        if _answers(KUBELET_SOCKET):
+        # One of our own is told apart where the lock is taken, with its process.
+        if Record.read() is None and _answers(KUBELET_SOCKET):
             missing.append(
                 f"Another kubelet runs on this machine, and both would want {KUBELET_SOCKET}."
             )
@@ -79,7 +80,12 @@ def missing_requirements() -> list[str]:
 
 def missing_packages() -> list[str]:
     """Debian's packages that are missing, in a stable order."""
-    missing = {package for program, package in PROGRAMS.items() if shutil.which(program) is None}
+    path = os.environ.get("PATH", os.defpath)
+    if os.geteuid() != 0:  # root would look there as well
+        path += ":/usr/sbin:/sbin"
+    missing = {
+        package for program, package in PROGRAMS.items() if shutil.which(program, path=path) is None
+    }
     if cni_folder() is None:
         missing.add(_CNI_PACKAGE)
     if busybox() is None:

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -151,6 +152,7 @@ def test_what_is_left_by_a_killed_run_is_cleaned_up() -> None:
     # Servers of the control plane get the kernel's signal by themselves; their end takes a moment.
     wait_until(lambda: left_of(held.folder) == nothing(), "nothing is left")
     assert settings() == before
+    shutil.rmtree(held.folder)
 
 
 def test_a_second_one_is_refused(held: Held) -> None:

@@ -5,7 +5,7 @@ import shutil
 import signal
 import sys
 import tempfile
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from testbed.binaries import CONTROL_PLANE, BuildError, ensure
@@ -54,12 +54,21 @@ def main() -> int:
 
 
 def _up(progress: Progress) -> None:
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     missing = missing_requirements()
     if missing:
         raise StartError(" ".join(missing))
     tools = ensure([*CONTROL_PLANE, "kubelet"], progress=progress)
     folder = Path(tempfile.mkdtemp(prefix="syncret-realnode-"))
+    try:
+        _hold(folder, tools, progress)
+    except BusyError:
+        shutil.rmtree(folder)  # nothing in it is worth a look
+        raise
+    shutil.rmtree(folder)
+
+
+def _hold(folder: Path, tools: dict[str, Path], progress: Progress) -> None:
     with ExitStack() as stack:
         plane = ControlPlane.start(folder / "plane", binaries=tools)
         stack.callback(plane.stop)
@@ -68,8 +77,8 @@ def _up(progress: Progress) -> None:
         stack.callback(node.stop)
         print(f"export KUBECONFIG={plane.kubeconfig}")
         print(f"The node has the image {BUSYBOX}. Ctrl-C ends it.", flush=True)
-        signal.pause()
-    shutil.rmtree(folder)
+        with suppress(KeyboardInterrupt):
+            signal.pause()
 
 
 if __name__ == "__main__":

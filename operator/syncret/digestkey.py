@@ -45,7 +45,9 @@ async def load_or_create_digest_key(kube: KubeClient, namespace: str) -> bytes:
         except KubeAlreadyExists:  # another replica was faster; its key is the one
             body = await kube.get(SECRETS, namespace=namespace, name=DIGEST_KEY_SECRET)
         else:
-            logger.info("A digest key was made", extra={"secret": f"{namespace}/{DIGEST_KEY_SECRET}"})
+            logger.info(
+                "A digest key was made", extra={"secret": f"{namespace}/{DIGEST_KEY_SECRET}"}
+            )
             return key
     try:
         key = base64.b64decode((body.get("data") or {})[_FIELD])
@@ -53,8 +55,8 @@ async def load_or_create_digest_key(kube: KubeClient, namespace: str) -> bytes:
         key = b""
     if len(key) < _LENGTH:
         raise SetupError(
-            f'The Secret "{DIGEST_KEY_SECRET}" in namespace "{namespace}" has no usable "{_FIELD}": '
-            "restore it from a backup, or delete it and a new key is made (changes that happened "
-            "while Syncret was stopped are then not noticed)."
+            f'The Secret "{DIGEST_KEY_SECRET}" in namespace "{namespace}" has no usable '
+            f'"{_FIELD}": restore it from a backup, or delete it and a new key is made '
+            "(changes that happened while Syncret was stopped are then not noticed)."
         )
     return key

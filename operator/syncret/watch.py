@@ -22,14 +22,13 @@ from syncret.api.keys import Kind, ObjectKey
 from syncret.api.secret import ManagedSecret, parse_secret
 from syncret.api.store import Store, parse_store
 from syncret.api.workload import (
-
     Workload,
     WorkloadKey,
     WorkloadKind,
     parse_workload,
 )
 from syncret.cache import Cache
-from syncret.constants import GROUP, MANAGED_SELECTOR, VERSION
+from syncret.constants import GROUP, VERSION
 from syncret.digest import Digester
 from syncret.queue import Queue
 
@@ -60,8 +59,8 @@ class Watcher:
         self._queue = queue
         self._digester = digester
 
-    def register(self, registry: kopf.OperatorRegistry, settings: kopf.OperatorSettings) -> None:
-        """Makes kopf watch what we need, and nothing else of it."""
+    def register(self, registry: kopf.OperatorRegistry) -> None:
+        """Makes kopf watch what we need. Which Secrets it sees is set in ``app.py``."""
 
         def on(group: str, version: str, plural: str, handle: Callable[[Body, bool], None]) -> None:
             @kopf.on.event(group, version, plural, registry=registry, id=plural)
@@ -74,8 +73,6 @@ class Watcher:
         on("", "v1", "secrets", self.secret)
         for workload_kind, plural in _WORKLOAD_PLURALS.items():
             on("apps", "v1", plural, partial(self.workload, workload_kind))
-        # Only the Secrets we wrote: the bytes of all others stay out of this process.
-        settings.watching.label_selectors["v1", "secrets"] = MANAGED_SELECTOR
 
     def external_secret(self, body: Body, deleted: bool) -> None:
         meta = body["metadata"]
@@ -166,5 +163,3 @@ def _content(record: ManagedSecret) -> tuple[Any, ...]:
 
 def _consumed(workload: Workload | None) -> frozenset[str]:
     return frozenset(workload.consumes) if workload is not None else frozenset()
-
-

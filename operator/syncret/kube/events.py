@@ -17,8 +17,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
+from syncret.api.keys import ObjectKey
 from syncret.clock import Clock
-from syncret.constants import FIELD_MANAGER, REPORTING_CONTROLLER
+from syncret.constants import API_VERSION, FIELD_MANAGER, REPORTING_CONTROLLER
 from syncret.errors import KubeNotFound, SyncretError
 from syncret.kube.client import KubeClient
 from syncret.kube.resources import EVENTS
@@ -48,6 +49,17 @@ class ObjectRef:
     namespace: str
     name: str
     uid: str
+
+    @classmethod
+    def of(cls, key: ObjectKey, uid: str) -> "ObjectRef":
+        """An object of our own API group."""
+        return cls(
+            api_version=API_VERSION,
+            kind=key.kind,
+            namespace=key.namespace,
+            name=key.name,
+            uid=uid,
+        )
 
 
 class EventRecorder:

@@ -34,7 +34,7 @@ MAX_CAUSES: Final = 5
 _RBAC: Final = re.compile(r'cannot (?P<verb>[a-z]+) resource "(?P<resource>[a-z0-9./-]+)"')
 
 
-def failure(  # noqa: PLR0911 - a table of statuses
+def failure(  # noqa: C901, PLR0911 - a table of statuses
     status: int,
     body: Mapping[str, Any],
     *,

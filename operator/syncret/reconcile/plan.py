@@ -66,7 +66,7 @@ def context_of(
     )
 
 
-def read_reason(
+def read_reason(  # noqa: PLR0911 - one for each reason, in their order
     external_secret: ExternalSecret,
     state: SyncState,
     *,
@@ -95,8 +95,6 @@ def read_reason(
     return Reason.DUE if wall >= state.due else None
 
 
-def holds_synced(
-    secret: ManagedSecret, status: ExternalSecretStatus, digester: Digester
-) -> bool:
+def holds_synced(secret: ManagedSecret, status: ExternalSecretStatus, digester: Digester) -> bool:
     """Whether the Secret holds what the status says was synced."""
     return secret.published(digester) == status.data_hash

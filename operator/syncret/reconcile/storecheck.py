@@ -11,7 +11,7 @@ from syncret.api.keys import ObjectKey
 from syncret.api.store import Store
 from syncret.cache import Cache
 from syncret.clock import Clock, rfc3339
-from syncret.constants import API_VERSION, FIELD_MANAGER
+from syncret.constants import FIELD_MANAGER
 from syncret.errors import KubeNotFound, SyncretError
 from syncret.kube.client import KubeClient
 from syncret.kube.events import EventRecorder, ObjectRef
@@ -57,6 +57,10 @@ class StoreReconciler:
             and store.ready.observed_generation == store.generation
         ):
             return Result()
+        if store.ready is not None and store.ready.status == "False":  # told before a restart
+            self._events.remember(
+                store.uid, type="Warning", reason=store.ready.reason, message=store.ready.message
+            )
         error = await self._check(store)
         await self._report(store, error)
         if error is None:
@@ -89,13 +93,7 @@ class StoreReconciler:
         if error is None:
             logger.info("The store works", extra=names)
         self._events.emit(
-            ObjectRef(
-                api_version=API_VERSION,
-                kind=store.key.kind,
-                namespace=store.key.namespace,
-                name=store.key.name,
-                uid=store.uid,
-            ),
+            ObjectRef.of(store.key, store.uid),
             type="Warning" if error else "Normal",
             reason=condition.reason if error else "Ready",
             message=condition.message,

@@ -197,4 +197,6 @@ async def _close(client: asyncio.Task[Client]) -> None:
     try:
         await client.result().close()
     except Exception as error:  # noqa: BLE001 - nothing depends on it; the next open is a new one
-        logger.warning("A store's client did not close cleanly", extra={"error": type(error).__name__})
+        logger.warning(
+            "A store's client did not close cleanly", extra={"error": type(error).__name__}
+        )

@@ -16,11 +16,11 @@ from syncret.api.secret import ManagedSecret
 from syncret.api.store import Store
 from syncret.cache import Cache
 from syncret.clock import Clock, rfc3339
-from syncret.constants import API_VERSION, FIELD_MANAGER
+from syncret.constants import FIELD_MANAGER
 from syncret.digest import Digester
 from syncret.errors import KubeNotFound, SpecInvalid, SyncretError
 from syncret.kube.client import KubeClient
-from syncret.kube.events import EventRecorder, ObjectRef
+from syncret.kube.events import EventRecorder, EventType, ObjectRef
 from syncret.kube.resources import EXTERNAL_SECRETS
 from syncret.providers.base import Outcome, Ref, SecretValue
 from syncret.reconcile.assemble import assemble, refs_of
@@ -109,16 +109,25 @@ class ExternalSecretReconciler:
                 due=self._next_due(external_secret),
             )
             self._states[external_secret.key] = state
+            self._remember_told(external_secret)
         return state
 
+    def _remember_told(self, external_secret: ExternalSecret) -> None:
+        """After a restart, a failure that was told before is not told as an Event again."""
+        ready = external_secret.status.ready
+        if ready is not None and ready.status == "False":
+            self._events.remember(
+                external_secret.uid, type="Warning", reason=ready.reason, message=ready.message
+            )
+
     def _forget(self, key: ObjectKey) -> None:
-        self._states.pop(key, None)
+        state = self._states.pop(key, None)
+        if state is not None:
+            self._events.forget(state.uid)
         self._metrics.forget_external_secret(key.namespace, key.name)
 
     def _next_due(self, external_secret: ExternalSecret) -> float:
-        return next_slot(
-            external_secret.uid, external_secret.refresh_interval, self._clock.wall()
-        )
+        return next_slot(external_secret.uid, external_secret.refresh_interval, self._clock.wall())
 
     def _wait(self, state: SyncState) -> float:
         if state.failures:
@@ -293,9 +302,13 @@ class ExternalSecretReconciler:
         else:
             result = "changed"
             logger.info(
-                "Secret %s (%s)", change.value, why.value, extra={**names, "secret": external_secret.target}
+                "Secret %s (%s)",
+                change.value,
+                why.value,
+                extra={**names, "secret": external_secret.target},
             )
             self._metrics.secret_changed(key.namespace, key.name)
+            self._events.forget(external_secret.uid)  # two changes in a row are two Events
             self._event(
                 external_secret,
                 "Normal",
@@ -311,16 +324,10 @@ class ExternalSecretReconciler:
         )
 
     def _event(
-        self, external_secret: ExternalSecret, kind: str, reason: str, message: str
+        self, external_secret: ExternalSecret, kind: EventType, reason: str, message: str
     ) -> None:
         self._events.emit(
-            ObjectRef(
-                api_version=API_VERSION,
-                kind=external_secret.key.kind,
-                namespace=external_secret.key.namespace,
-                name=external_secret.key.name,
-                uid=external_secret.uid,
-            ),
+            ObjectRef.of(external_secret.key, external_secret.uid),
             type=kind,
             reason=reason,
             message=message,

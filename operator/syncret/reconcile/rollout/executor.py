@@ -22,7 +22,8 @@ from syncret.errors import KubeConflict, KubeForbidden, KubeNotFound
 from syncret.kube.resources import DAEMON_SETS, DEPLOYMENTS, STATEFUL_SETS, Resource
 from syncret.reconcile.rollout.plan import Roll
 
-_RESOURCES: Final[Mapping[WorkloadKind, Resource]] = {
+#: The resource of each kind.
+RESOURCES: Final[Mapping[WorkloadKind, Resource]] = {
     "Deployment": DEPLOYMENTS,
     "StatefulSet": STATEFUL_SETS,
     "DaemonSet": DAEMON_SETS,
@@ -66,7 +67,7 @@ class RollOutcome:
 async def roll(client: RollClient, roll: Roll) -> RollOutcome:
     """Makes the restart. Raises KubeError if it could not be made and the workload is there."""
     key = roll.key
-    resource = _RESOURCES[key.kind]
+    resource = RESOURCES[key.kind]
     body = {
         "metadata": {"name": key.name, "namespace": key.namespace, "uid": roll.uid},
         "spec": {"template": {"metadata": {"annotations": {CHECKSUM_ANNOTATION: roll.annotation}}}},

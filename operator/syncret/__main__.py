@@ -1,0 +1,62 @@
+"""The command line: ``syncret run`` and ``syncret version``."""
+
+import argparse
+import asyncio
+import logging
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+from syncret import __version__, settings
+from syncret.errors import SyncretError
+from syncret.telemetry import logs
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs a command; returns the exit code: 0, 1 for a failure that was told, 2 for bad usage."""
+    parser = argparse.ArgumentParser(
+        prog="syncret",
+        description="Projects secrets from cloud stores into Kubernetes Secrets, follows their "
+        "rotation, and rolls what uses them.",
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    run = commands.add_parser(
+        "run", help="run the operator", description="Runs the operator until SIGTERM or Ctrl-C."
+    )
+    settings.add_arguments(run)
+    commands.add_parser("version", help="print the version")
+    arguments = parser.parse_args(argv)
+    if arguments.command == "version":
+        print(f"syncret {__version__}")
+        return 0
+    return _run(settings.from_args(arguments, os.environ, parser=run))
+
+
+def _run(chosen: settings.Settings) -> int:
+    logs.configure(chosen.log_level, chosen.log_format, sys.stderr)
+    # Imported here: --help and version need neither kopf nor the client (a second of start-up).
+    from syncret import app
+
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        try:
+            runner.run(app.run(chosen))
+        except SyncretError as error:
+            logging.getLogger(__name__).critical(
+                "%s", error.message, extra={"reason": error.reason}
+            )
+            return 1
+        except KeyboardInterrupt:
+            return 130
+    return 0
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    try:
+        import uvloop
+    except ImportError:  # not on every platform; asyncio's own loop does as well, slower
+        return None
+    return uvloop.new_event_loop
+
+
+if __name__ == "__main__":
+    sys.exit(main())

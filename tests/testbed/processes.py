@@ -1,0 +1,159 @@
+"""Child processes that cannot outlive us.
+
+Each child asks the kernel to be killed when its parent dies (``PR_SET_PDEATHSIG``), so not even
+``kill -9`` of a test run leaves a server behind. The kernel means the *thread* that made the
+child: children are therefore made by the thread that lives as long as the process, the main one.
+
+``detached`` children are for ``KEEP=1``: they live on in a session of their own and are written
+down, with their start time, so that a later stop ends exactly them and never a process that has
+got the same number since.
+"""
+
+import ctypes
+import json
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+_PR_SET_PDEATHSIG: Final = 1
+_STOP_TIMEOUT: Final = 10.0
+_LIBC: Final = ctypes.CDLL(None, use_errno=True)
+
+
+class StartError(Exception):
+    """A process did not come up; the text ends with the tail of its log."""
+
+
+@dataclass
+class Child:
+    """A running process and where it logs."""
+
+    name: str
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    @property
+    def alive(self) -> bool:
+        return self.process.poll() is None
+
+    def tail(self, lines: int = 20) -> str:
+        """The end of its log."""
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+
+    def signal(self, number: signal.Signals) -> None:
+        if self.alive:
+            self.process.send_signal(number)
+
+    def stop(self, timeout: float = _STOP_TIMEOUT) -> int:
+        """SIGTERM, then SIGKILL after the timeout; returns the exit code."""
+        self.signal(signal.SIGTERM)
+        try:
+            return self.process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            return self.process.wait()
+
+
+@dataclass
+class Processes:
+    """Children that are stopped together, last started first."""
+
+    logs: Path
+    detached: bool = False
+    _children: list[Child] = field(default_factory=list)
+
+    def start(
+        self, name: str, command: Sequence[str], *, env: Mapping[str, str] | None = None
+    ) -> Child:
+        """Starts a child that logs to ``<logs>/<name>.log``."""
+        self.logs.mkdir(parents=True, exist_ok=True)
+        log = self.logs / f"{name}.log"
+        if not self.detached and threading.current_thread() is not threading.main_thread():
+            raise RuntimeError("children are made by the main thread: they die with their thread")
+        parent = os.getpid()
+        with log.open("ab") as output:
+            process = subprocess.Popen(
+                list(command),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=dict(env) if env is not None else None,
+                # A group of its own: Ctrl-C goes to us, and we stop it in order.
+                process_group=None if self.detached else 0,
+                start_new_session=self.detached,
+                preexec_fn=None if self.detached else lambda: _die_with(parent),  # noqa: PLW1509
+            )
+        child = Child(name, process, log)
+        self._children.append(child)
+        return child
+
+    def stop(self) -> None:
+        """Stops all, in the reverse order of their start."""
+        while self._children:
+            self._children.pop().stop()
+
+    def write_state(self, path: Path) -> None:
+        """Writes down what runs, for :func:`stop_written`."""
+        rows = [
+            {"name": child.name, "pid": child.process.pid, "started": started(child.process.pid)}
+            for child in self._children
+        ]
+        path.write_text(json.dumps(rows, indent=1))
+
+
+def stop_written(path: Path) -> list[str]:
+    """Stops the processes that a state file names, if they are still those; returns their names."""
+    if not path.exists():
+        return []
+    stopped = []
+    for row in reversed(json.loads(path.read_text())):
+        if started(row["pid"]) != row["started"]:
+            continue
+        stopped.append(row["name"])
+        os.kill(row["pid"], signal.SIGTERM)
+        deadline = time.monotonic() + _STOP_TIMEOUT
+        while started(row["pid"]) == row["started"] and time.monotonic() < deadline:
+            time.sleep(0.05)
+        if started(row["pid"]) == row["started"]:
+            os.kill(row["pid"], signal.SIGKILL)
+    path.unlink()
+    return stopped
+
+
+def started(pid: int) -> str:
+    """When a process was started, in the kernel's ticks; "" if there is none, or only a zombie."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return ""
+    return "" if fields[0] == "Z" else fields[19]
+
+
+def wait_for(ready: Callable[[], bool], child: Child, *, timeout: float, what: str) -> None:
+    """Waits until a child is ready. Raises StartError if it ends or takes too long."""
+    deadline = time.monotonic() + timeout
+    while time.monotonic() < deadline:
+        if not child.alive:
+            raise StartError(
+                f"{child.name} ended with exit code {child.process.returncode} before {what}; "
+                f"the end of {child.log}:\n{child.tail()}"
+            )
+        if ready():
+            return
+        time.sleep(0.05)
+    raise StartError(
+        f"{child.name}: {what} did not happen in {timeout:.0f} s; the end of {child.log}:\n"
+        f"{child.tail()}"
+    )
+
+
+def _die_with(parent: int) -> None:
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it died before the kernel knew our wish
+        os._exit(1)

@@ -16,6 +16,8 @@ def main() -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     binaries = commands.add_parser("binaries", help="build what is missing in the user's cache")
     binaries.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(PROGRAMS)}")
+    path = commands.add_parser("path", help="print where a program is, building it if it is not")
+    path.add_argument("name", choices=PROGRAMS)
     commands.add_parser("up", help="start a cluster and moto, until Ctrl-C")
     arguments = parser.parse_args()
     progress = Progress()
@@ -25,6 +27,8 @@ def main() -> int:
             if unknown:
                 parser.error(f"unknown: {', '.join(unknown)}; there are {', '.join(PROGRAMS)}")
             ensure(arguments.names or CONTROL_PLANE, progress=progress)
+        elif arguments.command == "path":
+            print(ensure([arguments.name], progress=progress)[arguments.name])
         else:
             _up(progress)
     except (BuildError, StartError, CommandError) as error:

@@ -78,10 +78,17 @@ PROGRAMS: Final[dict[str, Program]] = {
         "-X helm.sh/helm/v4/internal/version.version=v4.3.1",
     ),
     "kubelet": _kubernetes("kubelet", 20),
+    "gitleaks": Program(
+        "gitleaks",
+        "github.com/zricethezav/gitleaks/v8",
+        "8.30.1",
+        40,
+        "-X github.com/zricethezav/gitleaks/v8/version.Version=8.30.1",
+    ),
 }
 
-#: What the built control plane needs; the kubelet only serves the tier with real pods.
-CONTROL_PLANE: Final = tuple(name for name in PROGRAMS if name != "kubelet")
+#: What the built control plane needs. The kubelet serves the tier with real pods, gitleaks the checks.
+CONTROL_PLANE: Final = tuple(name for name in PROGRAMS if name not in {"kubelet", "gitleaks"})
 
 
 def cache_root() -> Path:

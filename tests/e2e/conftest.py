@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager, ExitStack, nullcontext
 import pytest
 
 from e2e.environment import Environment, running, why_not_here
+from testbed.binaries import CONTROL_PLANE, ensure
 from testbed.progress import Progress
 from testbed.realnode import missing_requirements
 
@@ -35,11 +36,13 @@ def environment(request: pytest.FixtureRequest) -> Iterator[Environment]:
 
 @pytest.fixture
 def real_node_possible(request: pytest.FixtureRequest) -> None:
-    """Skips, and says what is missing, where no real node can run."""
+    """Skips, and says what is missing, where no real node can run; builds what one needs."""
     _skip_unless_asked(request.config)
     missing = missing_requirements()
     if missing:
         pytest.skip(" ".join(missing))
+    with _shown(request.config):
+        ensure([*CONTROL_PLANE, "kubelet"], progress=Progress(sys.stderr))
 
 
 def _skip_unless_asked(config: pytest.Config) -> None:

@@ -1,18 +1,15 @@
 """The scenario: a shop whose pods read a database password that lives in AWS."""
 
-import base64
-import json
-import secrets
-import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final
 
 from prometheus_client.parser import text_string_to_metric_families
 
 from e2e.environment import REPOSITORY, Environment
 from testbed.cluster import CommandError
-from testbed.moto import ACCESS_KEY, REGION, SECRET_KEY
+from testbed.moto import ACCESS_KEY, REGION, SECRET_KEY, DatabaseSecret
+from testbed.readiness import pods, staying, wait_for_rollout
+from testbed.waiting import wait_until
 
 OPERATOR_NAMESPACE: Final = "syncret"
 NAMESPACE: Final = "shop"
@@ -20,7 +17,6 @@ DEPLOYMENT: Final = "api"
 SECRET: Final = "database"
 SELECTOR: Final = f"app={DEPLOYMENT}"
 REPLICAS: Final = 2
-_KEY: Final = "production/database"
 _FILE: Final = "/etc/database/password"
 _TIMEOUT: Final = 120.0
 _RESTRICTED: Final = {"pod-security.kubernetes.io/enforce": "restricted"}
@@ -28,16 +24,22 @@ _RESTRICTED: Final = {"pod-security.kubernetes.io/enforce": "restricted"}
 
 @dataclass
 class Shop:
-    """The shop in a running environment. ``password`` is what AWS holds now."""
+    """The shop in a running environment."""
 
     environment: Environment
-    password: str = field(default="", repr=False)
+
+    def __post_init__(self) -> None:
+        self._database = DatabaseSecret(self.environment.secrets_manager)
+
+    @property
+    def password(self) -> str:
+        """What AWS holds now."""
+        return self._database.password
 
     def open(self) -> None:
         """Installs the operator, and the shop until its pods are Ready."""
         cluster = self.environment.cluster
-        self.password = new_password()
-        self.environment.secrets_manager.create_secret(Name=_KEY, SecretString=self._content())
+        self._database.create()
         cluster.apply(_namespace(OPERATOR_NAMESPACE), _namespace(NAMESPACE))
         self._install_operator()
         cluster.apply(_credentials(), _store(self.environment.endpoint), _external_secret())
@@ -47,16 +49,13 @@ class Shop:
 
     def rotate(self) -> str:
         """Puts a new password in AWS; returns it."""
-        self.password = new_password()
-        self.environment.secrets_manager.put_secret_value(
-            SecretId=_KEY, SecretString=self._content()
-        )
+        self._database.rotate()
         return self.password
 
     def secret(self) -> str | None:
         """The password that the Secret in the cluster holds."""
-        body = self.environment.cluster.get("secret", SECRET, NAMESPACE)
-        return base64.b64decode(body["data"]["password"]).decode() if body else None
+        data = self.environment.cluster.secret(SECRET, NAMESPACE)
+        return data["password"] if data else None
 
     def deployment(self) -> dict[str, Any]:
         body = self.environment.cluster.get("deployment", DEPLOYMENT, NAMESPACE)
@@ -65,11 +64,7 @@ class Shop:
 
     def pods(self) -> set[str]:
         """The names of the shop's pods that are not on their way out."""
-        return {
-            pod["metadata"]["name"]
-            for pod in self._list(NAMESPACE, SELECTOR)
-            if "deletionTimestamp" not in pod["metadata"]
-        }
+        return staying(pods(self.environment.cluster, NAMESPACE, SELECTOR))
 
     def seen_by(self, pod: str) -> dict[str, str]:
         """The password as the pod's program was started with it, and as the pod's file has it."""
@@ -88,18 +83,12 @@ class Shop:
 
     def wait_for_rollout(self) -> None:
         """Until the Deployment is rolled out and its former pods are gone."""
-        self.environment.cluster.kubectl(
-            *("rollout", "status", "-n", NAMESPACE, f"deployment/{DEPLOYMENT}"),
-            f"--timeout={_TIMEOUT:.0f}s",
-            timeout=_TIMEOUT + 10,
-        )
-        wait_until(
-            lambda: len(self._list(NAMESPACE, SELECTOR)) == REPLICAS, "the old pods are gone"
-        )
+        wait_for_rollout(self.environment.cluster, NAMESPACE, DEPLOYMENT, SELECTOR)
 
     def operator_pod(self) -> str:
         """The name of the operator's pod."""
-        (pod,) = self._list(OPERATOR_NAMESPACE, "app.kubernetes.io/name=syncret")
+        selector = "app.kubernetes.io/name=syncret"
+        (pod,) = pods(self.environment.cluster, OPERATOR_NAMESPACE, selector)
         name: str = pod["metadata"]["name"]
         return name
 
@@ -178,29 +167,6 @@ class Shop:
             timeout=_TIMEOUT + 10,
         )
 
-    def _list(self, namespace: str, selector: str) -> list[dict[str, Any]]:
-        said = self.environment.cluster.kubectl(
-            "get", "pods", "-n", namespace, "-l", selector, "-o", "json"
-        )
-        items: list[dict[str, Any]] = json.loads(said)["items"]
-        return items
-
-    def _content(self) -> str:
-        return json.dumps({"username": "shop", "password": self.password})
-
-
-def new_password() -> str:
-    """A password that nothing else in the world contains."""
-    return f"e2e-{secrets.token_hex(16)}"
-
-
-def wait_until(true: Callable[[], bool], what: str) -> None:
-    """Waits until a state is seen; fails with its name."""
-    deadline = time.monotonic() + _TIMEOUT
-    while not true():
-        assert time.monotonic() < deadline, f"not seen in {_TIMEOUT:.0f} s: {what}"
-        time.sleep(0.2)
-
 
 def _namespace(name: str) -> dict[str, Any]:
     metadata = {"name": name, "labels": _RESTRICTED}
@@ -236,7 +202,7 @@ def _store(endpoint: str) -> dict[str, Any]:
 
 
 def _external_secret() -> dict[str, Any]:
-    reference = {"key": _KEY, "property": "password"}
+    reference = {"key": DatabaseSecret.NAME, "property": "password"}
     return {
         "apiVersion": "syncret.io/v1alpha1",
         "kind": "ExternalSecret",

@@ -14,12 +14,13 @@ from typing import Any, Final
 import pytest
 
 from e2e.environment import REPOSITORY
-from e2e.shop import wait_until
 from testbed.binaries import path_of
+from testbed.processes import tied
 from testbed.realnode import cgroups, network
 from testbed.realnode.images import BUSYBOX
 from testbed.realnode.record import KUBELET_SOCKET
 from testbed.realnode.sweep import mounts_below, shims_of
+from testbed.waiting import wait_until
 
 pytestmark = [
     pytest.mark.e2e,
@@ -52,11 +53,10 @@ class Held:
     """``python -m testbed.realnode up``, and kubectl for its cluster."""
 
     def __init__(self) -> None:
-        self.process = subprocess.Popen(
-            [*_COMMAND, "up"], stdout=subprocess.PIPE, text=True, env=_ENV, process_group=0
-        )
+        # Tied to us: a killed test run must not leave a node that holds the machine's only place.
+        self.process = tied([*_COMMAND, "up"], stdout=subprocess.PIPE, env=_ENV)
         assert self.process.stdout is not None
-        line = self.process.stdout.readline()
+        line = self.process.stdout.readline().decode()
         found = re.fullmatch(r"export KUBECONFIG=(.+)\n", line)
         assert found, f"it did not start: {line}"
         self.kubeconfig = Path(found[1])

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 import pytest
 
 from e2e.environment import Environment
-from e2e.readiness import watched
-from e2e.shop import DEPLOYMENT, NAMESPACE, REPLICAS, SELECTOR, Shop, wait_until
+from e2e.shop import DEPLOYMENT, NAMESPACE, REPLICAS, SELECTOR, Shop
 from testbed.cluster import CommandError
+from testbed.readiness import watched
+from testbed.waiting import wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
 

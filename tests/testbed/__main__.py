@@ -45,7 +45,6 @@ def _up(progress: Progress) -> None:
     processes = Processes(cluster.directory / "logs")
     try:
         moto = Moto(processes)
-        print(f"Using {cluster.description}.")
         print(f"export KUBECONFIG={cluster.kubeconfig}")
         print(f"export AWS_ENDPOINT_URL={moto.endpoint}")
         print("Ctrl-C ends it.", flush=True)

@@ -11,13 +11,15 @@ import hashlib
 import os
 import platform
 import shutil
+import signal
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
+from testbed.processes import tied
 from testbed.progress import Progress
 
 _MODULES: Final = Path(__file__).parent / "go"
@@ -87,7 +89,7 @@ PROGRAMS: Final[dict[str, Program]] = {
     ),
 }
 
-#: What the built control plane needs. The kubelet serves the tier with real pods, gitleaks the checks.
+#: What the built control plane needs; the kubelet serves the real node, gitleaks the checks.
 CONTROL_PLANE: Final = tuple(name for name in PROGRAMS if name not in {"kubelet", "gitleaks"})
 
 
@@ -149,22 +151,38 @@ def _build(name: str, go: str, place: str, progress: Progress) -> None:
         *("-ldflags", f"-s -w {program.stamp}".strip(), "-o", str(unfinished), program.package),
     ]
     text = f"building {name} {program.version}, {place}"
-    with progress.step(text, estimate=program.estimate), log.open("w") as output:
-        done = subprocess.run(
-            command,
-            cwd=_MODULES / program.module,
-            env={**os.environ, "CGO_ENABLED": "0", "GOWORK": "off", "GOTOOLCHAIN": "local"},
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            check=False,
-        )
-        if done.returncode:
+    # Go's temporary folder is ours: an interrupted Go leaves it where it is.
+    scratch = target.parent / "scratch"
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir()
+    env = {"CGO_ENABLED": "0", "GOWORK": "off", "GOTOOLCHAIN": "local", "GOTMPDIR": str(scratch)}
+    with progress.step(text, estimate=program.estimate), log.open("wb") as output:
+        try:
+            code = _run_group(
+                command,
+                cwd=_MODULES / program.module,
+                env={**os.environ, **env},
+                output=output,
+            )
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+        if code:
             tail = "\n".join(log.read_text(errors="replace").splitlines()[-15:])
             raise BuildError(
-                f"{name} could not be built (exit code {done.returncode}); "
-                f"the log is {log}:\n{tail}"
+                f"{name} could not be built (exit code {code}); the log is {log}:\n{tail}"
             )
     unfinished.rename(target)  # only a whole program is ever found in the cache
+
+
+def _run_group(command: list[str], *, cwd: Path, env: Mapping[str, str], output: IO[bytes]) -> int:
+    """Runs a program that starts others (a compiler for each package); they end together."""
+    process = tied(command, stdout=output, stderr=subprocess.STDOUT, env=env, cwd=cwd)
+    try:
+        return process.wait()
+    except BaseException:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        raise
 
 
 def _go(progress: Progress) -> str:

@@ -5,11 +5,13 @@ Docker engine runs; the control plane that is built from source, with kwok's nod
 is, and why not an earlier one, is said in :attr:`Cluster.description`.
 """
 
+import base64
 import json
 import os
 import shutil
 import subprocess
 import tempfile
+import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +25,7 @@ from testbed.progress import Progress
 
 Kind = Literal["given", "kind", "built"]
 _KIND_CLUSTER: Final = "syncret-testbed"
+_KIND_DESCRIPTION: Final = "a kind cluster of our own (KUBECONFIG is not set)"
 
 
 class CommandError(Exception):
@@ -61,6 +64,13 @@ class Cluster:
         said = self.kubectl("get", kind, name, *scope, "-o", "json", "--ignore-not-found")
         body: dict[str, Any] | None = json.loads(said) if said.strip() else None
         return body
+
+    def secret(self, name: str, namespace: str) -> dict[str, str] | None:
+        """What a Secret of text values holds, or None."""
+        body = self.get("secret", name, namespace)
+        if body is None:
+            return None
+        return {key: base64.b64decode(value).decode() for key, value in body["data"].items()}
 
     @property
     def server(self) -> str:
@@ -117,25 +127,63 @@ class Cluster:
 
 
 def find_cluster(
-    *, progress: Progress, directory: Path | None = None, detached: bool = False
+    *, progress: Progress, directory: Path | None = None, record: Path | None = None
 ) -> Cluster:
-    """The first cluster that there is. Raises BuildError, StartError, CommandError."""
+    """The first cluster that there is; says which. Raises BuildError, StartError, CommandError.
+
+    ``record``: what is started outlives us, and its processes are written down there.
+    """
     folder = directory or Path(tempfile.mkdtemp(prefix="syncret-testbed-"))
     folder.mkdir(parents=True, exist_ok=True)
     given = os.environ.get("KUBECONFIG", "")
     if given:
-        return _given(Path(given), folder, progress)
+        description = f"the cluster that KUBECONFIG names ({given})"
+        _say(progress, description)
+        return _given(given, folder, progress, description)
     no_kind = _why_no_kind()
     if not no_kind:
+        _say(progress, _KIND_DESCRIPTION)
         return _kind(folder, progress)
-    return _built(folder, no_kind, progress, detached=detached)
+    description = (
+        "a control plane built from source; kwok plays its nodes, so pods exist in the API and no "
+        f"container runs (KUBECONFIG is not set; kind: {no_kind})"
+    )
+    _say(progress, description)
+    return _built(folder, progress, description, record=record)
 
 
-def _given(kubeconfig: Path, folder: Path, progress: Progress) -> Cluster:
+def _say(progress: Progress, description: str) -> None:
+    progress.say(textwrap.fill(f"Using {description}.", width=100))
+
+
+def reopened(
+    *, kind: Kind, kubeconfig: Path, directory: Path, tools: Mapping[str, Path]
+) -> Cluster:
+    """A cluster that an earlier process found, to be looked at and stopped.
+
+    The processes of a built one are not among what it stops: those are in their record.
+    """
+    return Cluster(
+        kind=kind,
+        description=f"the {kind} cluster of an earlier run",
+        kubeconfig=kubeconfig,
+        directory=directory,
+        tools=tools,
+        real_pods=kind != "built",
+        _kind_cluster=_pytest_kind(kubeconfig, tools) if kind == "kind" else None,
+    )
+
+
+def _given(kubeconfig: str, folder: Path, progress: Progress, description: str) -> Cluster:
+    if os.pathsep in kubeconfig:
+        raise CommandError(
+            "KUBECONFIG names several files; set it to one: "
+            "kubectl config view --raw --minify --flatten > one.kubeconfig"
+        )
     cluster = Cluster(
         kind="given",
-        description=f"the cluster that KUBECONFIG names ({kubeconfig})",
-        kubeconfig=kubeconfig,
+        description=description,
+        kubeconfig=Path(kubeconfig).absolute(),
         directory=folder,
         tools=_tools(progress),
         real_pods=True,
@@ -160,21 +208,26 @@ def _why_no_kind() -> str:
 
 def _kind(folder: Path, progress: Progress) -> Cluster:
     """A kind cluster of our own. Not seen to run where this was written: no Docker engine there."""
-    from pytest_kind import KindCluster
-
     tools = _tools(progress)
-    kind = KindCluster(
-        _KIND_CLUSTER,
-        kubeconfig=folder / "kind.kubeconfig",
-        kind_path=Path(shutil.which("kind") or "kind"),
-        kubectl_path=tools["kubectl"],
-    )
+    command = shutil.which("kind") or "kind"
+    known = subprocess.run([command, "get", "clusters"], capture_output=True, text=True, check=True)
+    if _KIND_CLUSTER in known.stdout.split():
+        raise CommandError(
+            f"A kind cluster {_KIND_CLUSTER} is there already, of another run or left by a killed "
+            f"one; this removes it: kind delete cluster --name={_KIND_CLUSTER}"
+        )
+    kubeconfig = folder / "kind.kubeconfig"
+    kind = _pytest_kind(kubeconfig, tools)
     with progress.step("creating a kind cluster", estimate=90):
-        kind.create()
+        try:
+            kind.create()
+        except BaseException:
+            kind.delete()
+            raise
     return Cluster(
         kind="kind",
-        description="a kind cluster (KUBECONFIG is not set)",
-        kubeconfig=Path(kind.kubeconfig_path),
+        description=_KIND_DESCRIPTION,
+        kubeconfig=kubeconfig,
         directory=folder,
         tools=tools,
         real_pods=True,
@@ -182,15 +235,26 @@ def _kind(folder: Path, progress: Progress) -> Cluster:
     )
 
 
-def _built(folder: Path, no_kind: str, progress: Progress, *, detached: bool) -> Cluster:
+def _pytest_kind(kubeconfig: Path, tools: Mapping[str, Path]) -> Any:
+    from pytest_kind import KindCluster
+
+    return KindCluster(
+        _KIND_CLUSTER,
+        kubeconfig=kubeconfig,
+        kind_path=Path(shutil.which("kind") or "kind"),
+        kubectl_path=tools["kubectl"],
+    )
+
+
+def _built(folder: Path, progress: Progress, description: str, *, record: Path | None) -> Cluster:
     tools = ensure(CONTROL_PLANE, progress=progress)
     with progress.step(
         "starting etcd, API server, controller manager, scheduler and kwok",
         done=lambda: "the control plane is ready",
         estimate=5,
     ):
-        plane = ControlPlane.start(folder, binaries=tools, detached=detached)
-        processes = Processes(folder / "logs", detached=detached)
+        plane = ControlPlane.start(folder, binaries=tools, record=record)
+        processes = Processes(folder / "logs", detached=record is not None, record=record)
         try:
             start_kwok(processes, binaries=tools, kubeconfig=plane.kubeconfig)
         except BaseException:
@@ -199,10 +263,7 @@ def _built(folder: Path, no_kind: str, progress: Progress, *, detached: bool) ->
             raise
     return Cluster(
         kind="built",
-        description=(
-            "the control plane built from source, with kwok's nodes: pods exist in the API only "
-            f"(KUBECONFIG is not set; kind: {no_kind})"
-        ),
+        description=description,
         kubeconfig=plane.kubeconfig,
         directory=folder,
         tools=tools,

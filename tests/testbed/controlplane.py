@@ -66,10 +66,13 @@ class ControlPlane:
         directory: Path,
         *,
         binaries: Mapping[str, Path],
-        detached: bool = False,
+        record: Path | None = None,
     ) -> "ControlPlane":
-        """Starts everything and returns when the API server is ready. Raises StartError."""
-        processes = Processes(directory / "logs", detached=detached)
+        """Starts everything and returns when the API server is ready. Raises StartError.
+
+        ``record``: it outlives us, and its processes are written down there.
+        """
+        processes = Processes(directory / "logs", detached=record is not None, record=record)
         plane = cls(directory, binaries, processes)
         plane.authority = Authority(directory / "pki")
         try:

@@ -12,6 +12,7 @@ from typing import Final
 
 from testbed.processes import Processes
 
+_NOT_READY: Final = "node.kubernetes.io/not-ready:NoSchedule"
 _STAGES: Final = Path(__file__).parent / "stages"
 
 
@@ -32,13 +33,18 @@ def start_kwok(
             *stages,
         ],
     )
+    kubectl = [str(binaries["kubectl"]), f"--kubeconfig={kubeconfig}"]
     items = [_node(f"fake-{number}") for number in range(nodes)]
     subprocess.run(
-        [str(binaries["kubectl"]), f"--kubeconfig={kubeconfig}", "create", "-f", "-"],
+        [*kubectl, "create", "-f", "-"],
         input=json.dumps({"apiVersion": "v1", "kind": "List", "items": items}),
         text=True,
         check=True,
         capture_output=True,
+    )
+    # Put on every new node at admission; the controller that takes it away is switched off.
+    subprocess.run(
+        [*kubectl, "taint", "nodes", "--all", f"{_NOT_READY}-"], check=True, capture_output=True
     )
 
 

@@ -53,6 +53,7 @@ class Operator:
     arguments: Sequence[str] = ("--log-level=debug", "--log-format=json")
     env: Mapping[str, str] = field(default_factory=dict)
     name: str = "operator"
+    service_account: str = SERVICE_ACCOUNT
     port: int = 0
     child: Child | None = None
 
@@ -64,7 +65,7 @@ class Operator:
             self.name,
             [
                 *(sys.executable, "-m", "syncret", "run"),
-                f"--kubeconfig={self.cluster.kubeconfig_as(NAMESPACE, SERVICE_ACCOUNT)}",
+                f"--kubeconfig={self.cluster.kubeconfig_as(NAMESPACE, self.service_account)}",
                 f"--http-address=127.0.0.1:{self.port}",
                 *self.arguments,
             ],
@@ -101,9 +102,7 @@ class Operator:
     def probe(self, path: str) -> tuple[int, str]:
         """The status and the text of one of its pages; 0 where nothing answers."""
         try:
-            with urllib.request.urlopen(  # noqa: S310 - loopback
-                f"http://127.0.0.1:{self.port}{path}", timeout=5
-            ) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()
@@ -118,7 +117,7 @@ class Operator:
             for sample in family.samples
         }
 
-    def metric(self, name: str, **labels: str) -> float:
+    def metric(self, name: str, /, **labels: str) -> float:
         """The sum of the samples of that name that have (at least) these labels."""
         wanted = labels.items()
         return sum(

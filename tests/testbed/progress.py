@@ -5,7 +5,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Final, TextIO
 
 #: Seconds after which a step that is not done shows that it is alive, and between two signs where
@@ -27,11 +27,16 @@ class Step:
     def seconds(self) -> float:
         return time.monotonic() - self.started
 
-    def line(self) -> str:
+    def line(self, width: int = 0) -> str:
+        """The line that shows it is alive; ``width``: not longer than that."""
         elapsed = duration(self.seconds)
         if self.estimate:
             elapsed += f" of about {duration(self.estimate)}"
-        return f"… {self.text}{f' ({self.detail})' if self.detail else ''}: {elapsed}"
+        text = f"{self.text}{f' ({self.detail})' if self.detail else ''}"
+        room = width - len(f"… : {elapsed}")
+        if width and len(text) > room:
+            text = f"{text[: max(0, room - 1)]}…"
+        return f"… {text}: {elapsed}"
 
 
 class Progress:
@@ -72,7 +77,7 @@ class Progress:
         wait = _QUIET
         while not ended.wait(wait):
             if self._tty:
-                self._write(f"\r\x1b[2K{step.line()}")
+                self._write(f"\r\x1b[2K{step.line(self._width())}")
                 wait = 0.5
             else:
                 self._write(f"{step.line()}\n")
@@ -84,12 +89,22 @@ class Progress:
         if self._tty:
             self._write("\r\x1b[2K")
 
+    def _width(self) -> int:
+        """The most that fits on a line: one that wraps cannot be rewritten in place."""
+        try:
+            return max(0, os.get_terminal_size(self._stream.fileno()).columns - 1)
+        except OSError:
+            return 0
+
     def _mark(self, mark: str, colour: int) -> str:
         return f"\x1b[{colour}m{mark}\x1b[0m" if self._colour else mark
 
     def _write(self, text: str) -> None:
-        self._stream.write(text)
-        self._stream.flush()
+        # A reader who has gone away (`| head`, a closed terminal) must not end the work, and least
+        # of all the clean-up.
+        with suppress(OSError):
+            self._stream.write(text)
+            self._stream.flush()
 
 
 def duration(seconds: float) -> str:

@@ -69,7 +69,8 @@ class Containerd:
 def _config(folder: Path, *, socket: Path, cni: Path, plugins: Path, pause: str) -> str:
     # Paths are ours and pytest's: no quotes in them. restrict_oom_score_adj: without it runc dies
     # where the machine lets nobody lower the score ("can't get final child's PID from pipe: EOF").
-    # netns_mounts_under_state_dir: so that every mount of the node is below its folder.
+    # netns_mounts_under_state_dir: so that every mount of the node is below its folder. Root: the
+    # same for runc's own state, which a killed run would else leave in a folder of all containerds.
     return f"""\
 version = 2
 root = "{folder}/root"
@@ -98,6 +99,7 @@ disabled_plugins = [
       runtime_type = "io.containerd.runc.v2"
       [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
         SystemdCgroup = false
+        Root = "{folder}/runc"
   [plugins."io.containerd.grpc.v1.cri".cni]
     bin_dir = "{plugins}"
     conf_dir = "{cni}"

@@ -67,7 +67,9 @@ class Images:
                 if name != "busybox":
                     (commands / name).symlink_to("busybox")
             file = str(Path(context) / "Containerfile")
+            former = self._ids(BUSYBOX)
             self._buildah("bud", "--isolation", "chroot", "-f", file, "-t", BUSYBOX, context)
+            self._remove(former - self._ids(BUSYBOX))
             return self._archive(BUSYBOX, archive)
 
     def operator(self, repository: Path, *, progress: Progress) -> Path:
@@ -86,7 +88,12 @@ class Images:
             arguments += ["--build-arg", f"BASE={_BASE}", "-t", OPERATOR]
             for name, file in build_secrets(Path(secrets)).items():
                 arguments += ["--secret", f"id={name},src={file}"]
+            # Where something was built anew, what earlier builds left is of no use to the next one.
+            former = self._ids(OPERATOR)
+            cached = self._ids("--filter", "dangling=true")
             self._buildah(*arguments, str(repository))
+            if not self._ids(OPERATOR) <= former:
+                self._remove(former | cached)
             return self._archive(OPERATOR, archive)
 
     def _ensure_base(self, progress: Progress) -> None:
@@ -117,6 +124,18 @@ class Images:
         archive.unlink(missing_ok=True)  # buildah adds to an archive that exists
         self._buildah("push", "--quiet", image, f"oci-archive:{archive}:{image}")
         return archive
+
+    def _ids(self, *arguments: str) -> set[str]:
+        """The images that are there, those that are only layers of another left out."""
+        try:
+            return set(self._buildah("images", "--quiet", "--no-trunc", *arguments).split())
+        except ImageError:  # buildah's way to say that a name is not known
+            return set()
+
+    def _remove(self, images: set[str]) -> None:
+        """Removes images; one that another is built on stays."""
+        for image in images:
+            self._done("rmi", image)
 
     def _done(self, *arguments: str) -> bool:
         try:

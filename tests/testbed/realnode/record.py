@@ -16,6 +16,8 @@ from testbed.processes import started
 PLACE: Final = Path("/run/syncret-realnode")
 _RECORD: Final = PLACE / "record.json"
 PROCESSES: Final = PLACE / "processes.json"
+#: How a person calls this package, from the repository's root: to be copied as it stands.
+COMMAND: Final = "PYTHONPATH=tests .venv/bin/python -m testbed.realnode"
 
 #: What the kubelet sets to its own liking, and what comes back when the node goes.
 _SYSCTLS: Final = (
@@ -73,8 +75,7 @@ def refuse_kept() -> None:
     rows = json.loads(PROCESSES.read_text()) if PROCESSES.exists() else []
     if any(started(row["pid"]) == row["started"] for row in rows):
         raise BusyError(
-            "A real node that was kept runs on this machine; this ends it: "
-            ".venv/bin/python -m testbed.realnode cleanup"
+            f"A real node that was kept runs on this machine; this ends it: {COMMAND} cleanup"
         )
 
 

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from testbed.realnode.record import KUBELET_SOCKET, Record
+from testbed.realnode.record import COMMAND, KUBELET_SOCKET, Record
 
 #: Each program (or folder), and Debian's package of it.
 PROGRAMS: Final[Mapping[str, str]] = {
@@ -35,8 +35,6 @@ _CNI_FOLDERS: Final = (Path("/usr/lib/cni"), Path("/opt/cni/bin"))
 #: What the kubelet refuses to start without.
 _CONTROLLERS: Final = ("cpu", "cpuset", "memory", "pids")
 
-INSTALL: Final = ".venv/bin/python -m testbed.realnode install"
-
 
 class InstallError(Exception):
     """The packages could not be installed; the text says why and what to do."""
@@ -52,7 +50,7 @@ def missing_requirements() -> list[str]:
     packages = missing_packages()
     if packages:
         missing.append(
-            f"Not installed: {', '.join(packages)}. On Debian, as root: {INSTALL} "
+            f"Not installed: {', '.join(packages)}. On Debian, as root: {COMMAND} install "
             f"(apt-get install {' '.join(packages)})."
         )
     lacking = [name for name in _CONTROLLERS if name not in _controllers()]

@@ -6,6 +6,7 @@ never by the name of a program, because other containerds and kubelets may run h
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -29,6 +30,7 @@ def sweep() -> list[str]:
         removed += _end_shims(record)
         removed += _unmount(Path(record.directory))
         removed += _remove_links(Path(record.directory))
+        removed += _remove_files(Path(record.directory))
         _restore(record)
     removed += network.remove()
     Record.forget()
@@ -102,6 +104,15 @@ def _remove_links(folder: Path) -> list[str]:
             link.unlink()
             removed.append(str(link))
     return removed
+
+
+def _remove_files(folder: Path) -> list[str]:
+    """Removes what containerd kept, a gigabyte; the node's logs stay for whoever wants them."""
+    files = folder / "containerd"
+    if not files.exists() or mounts_below(folder):
+        return []
+    shutil.rmtree(files, ignore_errors=True)
+    return [f"images and containers in {files}"]
 
 
 def _restore(record: Record) -> None:

@@ -1,5 +1,6 @@
 """The chart's files, as far as they can be judged without Helm."""
 
+import argparse
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -9,9 +10,11 @@ from typing import Any
 import yaml
 
 import syncret
+from syncret import settings
 
 ROOT = Path(__file__).resolve().parents[2]
 CHART = ROOT / "helm" / "syncret"
+DOCKERFILE = ROOT / "Dockerfile"
 
 
 def values() -> dict[str, Any]:
@@ -85,3 +88,37 @@ def test_the_installation_guide_explains_exactly_the_permissions_of_the_operator
     }
 
     assert explained == granted
+
+
+def test_the_chart_calls_the_program_with_flags_that_it_has() -> None:
+    template = (CHART / "templates" / "deployment.yaml").read_text(encoding="utf-8")
+    parser = argparse.ArgumentParser()
+    settings.add_arguments(parser)
+    known = {flag for action in parser._actions for flag in action.option_strings}
+    used = set(re.findall(r"(?m)^ +- (--[a-z-]+)", template))
+    assert len(used) >= 5
+    assert used - known == set()
+
+
+def test_the_values_schema_offers_the_words_that_the_program_knows() -> None:
+    log = values_schema()["properties"]["log"]["properties"]
+    assert tuple(log["level"]["enum"]) == settings.LOG_LEVELS
+    assert tuple(log["format"]["enum"]) == settings.LOG_FORMATS
+
+
+def test_the_image_says_the_version_of_the_program() -> None:
+    (version,) = re.findall(r"(?m)^ARG VERSION=(.+)$", DOCKERFILE.read_text(encoding="utf-8"))
+    assert version == syncret.__version__
+
+
+def test_the_builder_is_sent_what_the_dockerfile_copies_and_nothing_else() -> None:
+    copied = {
+        path
+        for line in re.findall(r"(?m)^COPY (?!--from)(.+)$", DOCKERFILE.read_text(encoding="utf-8"))
+        for path in line.split()[:-1]
+    }
+    ignore = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
+    rules = [line for line in ignore if line and not line.startswith("#")]
+    assert rules[0] == "*"
+    assert {rule.removeprefix("!") for rule in rules if rule.startswith("!")} == copied
+    assert "**/__pycache__" in rules[rules.index("!operator/syncret") :]

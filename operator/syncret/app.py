@@ -76,7 +76,7 @@ async def run(settings: Settings) -> None:
         operator.workers.prepare()
         starter = asyncio.create_task(_start_when_listed(operator), name="starter")
         try:
-            await _run_kopf(operator)
+            await _run_kopf(operator, instance=settings.instance)
         finally:
             starter.cancel()
             if not await operator.workers.drain(settings.shutdown_grace):
@@ -178,7 +178,7 @@ async def _start_when_listed(operator: _Operator) -> None:
     logger.info("Ready", extra={"queued": operator.queue.depth()["urgent"]})
 
 
-async def _run_kopf(operator: _Operator) -> None:
+async def _run_kopf(operator: _Operator, *, instance: str) -> None:
     registry = kopf.OperatorRegistry()
     operator.watcher.register(registry)
 
@@ -190,7 +190,13 @@ async def _run_kopf(operator: _Operator) -> None:
             default_namespace=operator.connection.default_namespace,
         )
 
-    await kopf.operator(registry=registry, settings=_kopf_settings(), clusterwide=True)
+    await kopf.operator(
+        registry=registry,
+        settings=_kopf_settings(),
+        clusterwide=True,
+        # Not given, kopf looks the user's name up and dies where the uid has none, as in the image.
+        identity=instance,  # type: ignore[arg-type]  # a NewType of str that kopf does not export
+    )
 
 
 def _kopf_settings() -> kopf.OperatorSettings:

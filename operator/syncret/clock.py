@@ -48,6 +48,18 @@ class SystemClock:
         return asyncio.get_running_loop().call_later(max(0.0, when - time.monotonic()), callback)
 
 
+async def sleep(clock: Clock, seconds: float) -> None:
+    """Waits that long by the clock."""
+    awake = asyncio.get_running_loop().create_future()
+    timer = clock.call_at(
+        clock.monotonic() + seconds, lambda: None if awake.done() else awake.set_result(None)
+    )
+    try:
+        await awake
+    finally:
+        timer.cancel()
+
+
 def rfc3339(wall: float) -> str:
     """A wall time as Kubernetes writes it: UTC, whole seconds, "Z"."""
     return datetime.fromtimestamp(int(wall), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

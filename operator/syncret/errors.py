@@ -10,6 +10,7 @@ secret or an id that changes with every call.
 
     SyncretError
     ├── SetupError                  the operator itself cannot start or go on
+    │   └── LeadershipLost          its Lease is no longer its own: the process ends
     ├── StoreError                  what an ExternalSecret reads from is not usable
     │   ├── StoreNotFound
     │   ├── StoreNotAllowed         a ClusterSecretStore whose conditions leave the namespace out
@@ -41,7 +42,8 @@ secret or an id that changes with every call.
         ├── KubeInvalid             422 and 400: the object is refused
         ├── KubeGone                410: a list or watch must start anew
         ├── KubeThrottled           429; ``retry_after`` in seconds, where known
-        └── KubeUnavailable         5xx, no connection, or no answer in time
+        ├── KubeUnavailable         5xx, no connection, or no answer in time
+        └── NotLeading              not sent: another replica may lead by now
 """
 
 from typing import ClassVar
@@ -64,6 +66,10 @@ class SyncretError(Exception):
 
 class SetupError(SyncretError):
     reason = "SetupError"
+
+
+class LeadershipLost(SetupError):
+    reason = "LeadershipLost"
 
 
 class SpecInvalid(SyncretError):
@@ -216,3 +222,7 @@ class KubeThrottled(KubeError):
 
 class KubeUnavailable(KubeError):
     reason = "KubernetesUnavailable"
+
+
+class NotLeading(KubeError):
+    reason = "NotLeading"

@@ -2,9 +2,14 @@
 
 A key is waiting in one place at most, however often it is added, and is never handed to two
 workers at once: added while it runs, it runs once more afterwards. Keys with a delay lie in a heap
-until they are due and then join the lane of their priority. The urgent lane (new and changed
-objects) goes first, but one take in :data:`FAIR_SHARE` serves the periodic lane, so that a storm
-of edits slows refreshes instead of stopping them.
+until they are due and then join the lane of their priority. More urgent lanes go first, but one
+take in :data:`FAIR_SHARE` serves the least urgent one, so that a storm of edits slows refreshes
+instead of stopping them; and a part of the workers takes no refreshes at all, so that refreshes
+that wait for something never hold up an edit.
+
+Keys belong to groups (those that read from one store). In a lane, groups take turns, and no group
+has more than its limit of runs at the same time: a store with ten thousand readers, or one that
+hangs, leaves the workers to the others.
 
 A worker that takes a key answers for everything that was asked of it before: an older, later-due
 entry of the same key is dropped with the take, because the reconcile says anew when it wants to
@@ -17,46 +22,118 @@ tasks and their memory, where one timer for the earliest entry does).
 import asyncio
 import heapq
 import itertools
-from collections import OrderedDict, deque
-from collections.abc import Hashable
+from collections import Counter, OrderedDict, deque
+from collections.abc import Callable, Hashable
 from enum import IntEnum
-from typing import Final, Generic, TypeVar
+from typing import Final, Generic, NamedTuple, TypeVar
 
 from syncret.clock import Clock, TimerHandle
 
 K = TypeVar("K", bound=Hashable)
 
-#: While both lanes have work, one take of this many comes from the periodic lane.
+#: While several lanes have work, one take of this many comes from the least urgent of them.
 FAIR_SHARE: Final = 8
+
+_UNLIMITED: Final = 1 << 30
 
 
 class Priority(IntEnum):
     """The lanes, most urgent first."""
 
-    URGENT = 0
-    PERIODIC = 1
+    URGENT = 0  # new or edited
+    FORCED = 1  # asked for by a person, or because something it depends on changed
+    PERIODIC = 2
 
 
 class QueueClosed(Exception):
     """The queue was closed: the worker that waits on it ends."""
 
 
+class _Wish(NamedTuple):
+    """What is asked for a key: from when on, how urgently, and since when (monotonic seconds).
+
+    ``due`` is 0.0 for at once, so that wishes compare by what has to come first.
+    """
+
+    due: float
+    priority: Priority
+    since: float
+
+    def and_(self, other: "_Wish | None") -> "_Wish":
+        """Both in one: the earlier due; of two that are due at once, the more urgent.
+
+        It is as new as the newer of them, because the run has to answer both.
+        """
+        if other is None:
+            return self
+        first = min(self, other)
+        return first._replace(since=max(self.since, other.since))
+
+
+class _Lane(Generic[K]):
+    """The keys of one priority that are ready, by group; groups take turns."""
+
+    __slots__ = ("_groups", "size")
+
+    def __init__(self) -> None:
+        self._groups: OrderedDict[Hashable, OrderedDict[K, None]] = OrderedDict()
+        self.size = 0
+
+    def add(self, key: K, group: Hashable) -> None:
+        self._groups.setdefault(group, OrderedDict())[key] = None
+        self.size += 1
+
+    def remove(self, key: K, group: Hashable) -> None:
+        keys = self._groups[group]
+        del keys[key]
+        if not keys:
+            del self._groups[group]
+        self.size -= 1
+
+    def next(self, admits: Callable[[Hashable], bool]) -> tuple[K, Hashable] | None:
+        """The key whose turn it is; a group that is not admitted keeps its turn."""
+        for group, keys in self._groups.items():
+            if admits(group):
+                key = next(iter(keys))
+                self._groups.move_to_end(group)
+                return key, group
+        return None
+
+
+class _Ready(NamedTuple):
+    """Where a key waits."""
+
+    lane: Priority
+    group: Hashable
+    since: float
+
+
 class Queue(Generic[K]):
     """A keyed, deduplicating, delaying queue for one event loop."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        *,
+        group_of: Callable[[K], Hashable] = lambda _: None,
+        group_limit: int = _UNLIMITED,
+        periodic_limit: int = _UNLIMITED,
+    ) -> None:
+        """``group_of`` is asked when a key becomes ready. Limits are of runs at the same time."""
         self._clock = clock
-        # Ordered dictionaries, because a key leaves the middle of a lane when it becomes urgent.
-        self._lanes: dict[Priority, OrderedDict[K, None]] = {
-            lane: OrderedDict() for lane in Priority
-        }
-        self._ready: dict[K, Priority] = {}
-        self._delayed: dict[K, tuple[float, Priority, int]] = {}
+        self._group_of = group_of
+        self._group_limit = group_limit
+        self._periodic_limit = periodic_limit
+        self._lanes: dict[Priority, _Lane[K]] = {lane: _Lane() for lane in Priority}
+        self._ready: dict[K, _Ready] = {}
+        self._delayed: dict[K, tuple[_Wish, int]] = {}
         # Entries are dropped lazily: one counts only while _delayed still holds its number.
         self._heap: list[tuple[float, int, K]] = []
         self._numbers = itertools.count()
-        self._running: set[K] = set()
-        self._again: dict[K, tuple[float, Priority]] = {}
+        self._running: dict[K, _Ready] = {}
+        self._running_groups: Counter[Hashable] = Counter()
+        self._running_periodic = 0
+        self._again: dict[K, _Wish] = {}
         self._waiters: deque[asyncio.Future[None]] = deque()
         self._timer: TimerHandle | None = None
         self._timer_due = float("inf")
@@ -70,12 +147,12 @@ class Queue(Generic[K]):
         """
         if self._closed:
             return
-        due = self._clock.monotonic() + delay if delay > 0 else 0.0
+        now = self._clock.monotonic()
+        wish = _Wish(now + delay if delay > 0 else 0.0, priority, now + max(0.0, delay))
         if key in self._running:
-            known = self._again.get(key)
-            self._again[key] = _earlier(known, (due, priority)) if known else (due, priority)
+            self._again[key] = wish.and_(self._again.get(key))
         else:
-            self._put(key, due=due, priority=priority)
+            self._put(key, wish)
 
     async def take(self) -> K:
         """Waits for the next key and marks it as running, until :meth:`done` is called for it.
@@ -86,9 +163,9 @@ class Queue(Generic[K]):
             if self._closed:
                 raise QueueClosed
             self._promote()
-            lane = self._next_lane()
-            if lane is not None:
-                return self._pop(lane)
+            key = self._pop()
+            if key is not None:
+                return key
             waiter = asyncio.get_running_loop().create_future()
             self._waiters.append(waiter)
             try:
@@ -100,20 +177,28 @@ class Queue(Generic[K]):
                     self._waiters.remove(waiter)
                 raise
 
+    def asked_at(self, key: K) -> float:
+        """Since when the run in progress of a key was wanted, in monotonic seconds."""
+        return self._running[key].since
+
     def done(self, key: K) -> None:
         """Ends the run of a key; what was asked of it meanwhile joins the queue."""
-        self._running.discard(key)
+        run = self._running.pop(key)
+        self._running_groups[run.group] -= 1
+        if not self._running_groups[run.group]:
+            del self._running_groups[run.group]
+        self._running_periodic -= run.lane is Priority.PERIODIC
         again = self._again.pop(key, None)
         if again is not None and not self._closed:
-            self._put(key, due=again[0], priority=again[1])
+            self._put(key, again)
+        if self._ready:  # what was kept back by a limit may run now
+            self._wake()
 
     def forget(self, key: K) -> None:
         """Drops what is waiting for a key. A run in progress goes on."""
         self._delayed.pop(key, None)
         self._again.pop(key, None)
-        lane = self._ready.pop(key, None)
-        if lane is not None:
-            del self._lanes[lane][key]
+        self._unready(key)
 
     def close(self) -> None:
         """Ends every :meth:`take`, now and later. Runs in progress go on."""
@@ -130,34 +215,44 @@ class Queue(Generic[K]):
     def depth(self) -> dict[str, int]:
         """How many keys wait in each lane, are delayed, and run."""
         return {
-            **{lane.name.lower(): len(keys) for lane, keys in self._lanes.items()},
+            **{lane.name.lower(): keys.size for lane, keys in self._lanes.items()},
             "delayed": len(self._delayed),
             "running": len(self._running),
         }
 
-    def _put(self, key: K, *, due: float, priority: Priority) -> None:
-        if due <= self._clock.monotonic():
-            self._delayed.pop(key, None)
-            lane = self._ready.get(key)
-            if lane is not None and lane <= priority:
-                return
-            if lane is not None:
-                del self._lanes[lane][key]
-            self._ready[key] = priority
-            self._lanes[priority][key] = None
-            self._wake()
-            return
-        if key in self._ready:
-            return
+    def _put(self, key: K, wish: _Wish) -> None:
+        ready = self._ready.get(key)
         known = self._delayed.get(key)
-        if known is not None and known[:2] == _earlier(known[:2], (due, priority)):
+        if wish.due > self._clock.monotonic():
+            if ready is not None:
+                return
+            wish = wish.and_(known[0] if known is not None else None)
+            if known is not None and wish == known[0]:
+                return
+            number = next(self._numbers)
+            self._delayed[key] = wish, number
+            heapq.heappush(self._heap, (wish.due, number, key))
+            if len(self._heap) > 2 * len(self._delayed) + 64:
+                self._compact()
+            self._arm()
             return
-        number = next(self._numbers)
-        self._delayed[key] = (due, priority, number)
-        heapq.heappush(self._heap, (due, number, key))
-        if len(self._heap) > 2 * len(self._delayed) + 64:
-            self._compact()
-        self._arm()
+        self._delayed.pop(key, None)
+        lane, since = wish.priority, wish.since
+        if ready is not None:
+            lane, since = min(lane, ready.lane), max(since, ready.since)
+        if ready is not None and ready.lane is lane:
+            self._ready[key] = ready._replace(since=since)
+            return
+        self._unready(key)
+        group = self._group_of(key)
+        self._ready[key] = _Ready(lane, group, since)
+        self._lanes[lane].add(key, group)
+        self._wake()
+
+    def _unready(self, key: K) -> None:
+        ready = self._ready.pop(key, None)
+        if ready is not None:
+            self._lanes[ready.lane].remove(key, ready.group)
 
     def _promote(self) -> None:
         """Moves what is due from the heap to its lane, and arms the timer for what is not."""
@@ -165,8 +260,8 @@ class Queue(Generic[K]):
         while self._heap and (self._heap[0][0] <= now or not self._counts(self._heap[0])):
             entry = heapq.heappop(self._heap)
             if self._counts(entry):
-                due, priority, _ = self._delayed[entry[2]]
-                self._put(entry[2], due=due, priority=priority)
+                wish, _ = self._delayed[entry[2]]
+                self._put(entry[2], wish)
         self._arm()
 
     def _arm(self) -> None:
@@ -186,26 +281,34 @@ class Queue(Generic[K]):
 
     def _counts(self, entry: tuple[float, int, K]) -> bool:
         known = self._delayed.get(entry[2])
-        return known is not None and known[2] == entry[1]
+        return known is not None and known[1] == entry[1]
 
     def _compact(self) -> None:
         self._heap = [entry for entry in self._heap if self._counts(entry)]
         heapq.heapify(self._heap)
 
-    def _next_lane(self) -> Priority | None:
-        busy = [lane for lane in Priority if self._lanes[lane]]
-        if not busy:
-            return None
+    def _pop(self) -> K | None:
         fair = self._takes % FAIR_SHARE == FAIR_SHARE - 1
-        return busy[-1] if fair else busy[0]
+        for lane in sorted(Priority, reverse=fair):
+            if lane is Priority.PERIODIC and self._running_periodic >= self._periodic_limit:
+                continue
+            found = self._lanes[lane].next(self._admits)
+            if found is not None:
+                return self._run(*found)
+        return None
 
-    def _pop(self, lane: Priority) -> K:
+    def _run(self, key: K, group: Hashable) -> K:
         self._takes += 1
-        key, _ = self._lanes[lane].popitem(last=False)
-        del self._ready[key]
+        ready = self._ready[key]
+        self._unready(key)
         self._delayed.pop(key, None)
-        self._running.add(key)
+        self._running[key] = ready
+        self._running_groups[group] += 1
+        self._running_periodic += ready.lane is Priority.PERIODIC
         return key
+
+    def _admits(self, group: Hashable) -> bool:
+        return self._running_groups[group] < self._group_limit
 
     def _wake(self) -> None:
         while self._waiters:
@@ -213,8 +316,3 @@ class Queue(Generic[K]):
             if not waiter.done():
                 waiter.set_result(None)
                 return
-
-
-def _earlier(one: tuple[float, Priority], other: tuple[float, Priority]) -> tuple[float, Priority]:
-    """The earlier due; of two that are due at once (0.0 is now), the more urgent."""
-    return min(one, other)

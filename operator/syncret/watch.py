@@ -12,7 +12,7 @@ relist after a lost watch (kopf gives its events no type) repeats what is known:
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import kopf
 
@@ -78,6 +78,8 @@ class Watcher:
         meta = body["metadata"]
         key = ObjectKey(EXTERNAL_SECRET, meta["namespace"], meta["name"])
         if deleted:
+            if _replaced(self._cache.external_secrets.get(key), meta):
+                return
             self._cache.external_secrets.drop(key)
             self._queue.forget(key)
             self._queue.add(key)  # one more round, which forgets what is remembered of it
@@ -89,6 +91,8 @@ class Watcher:
 
     def store(self, kind: Kind, body: Body, deleted: bool) -> None:
         record = parse_store(kind, body)
+        if deleted and _replaced(self._cache.stores.get(record.key), body["metadata"]):
+            return
         old = (
             self._cache.stores.drop(record.key)
             if deleted
@@ -107,6 +111,8 @@ class Watcher:
         known = self._cache.secrets.get(key)
         if known is not None and _older(record, known):
             return  # the answer to our own write was faster than the watch
+        if deleted and _replaced(known, body["metadata"]):
+            return
         if deleted:
             self._cache.secrets.drop(key)
         else:
@@ -117,6 +123,8 @@ class Watcher:
     def workload(self, kind: WorkloadKind, body: Body, deleted: bool) -> None:
         meta = body["metadata"]
         key = WorkloadKey(meta["namespace"], kind, meta["name"])
+        if deleted and _replaced(self._cache.workloads.get(key), meta):
+            return
         record = None if deleted else parse_workload(kind, body)
         if record is None:
             old = self._cache.workloads.drop(key)
@@ -137,6 +145,22 @@ class Watcher:
         for secret in secrets:
             for external_secret in self._cache.external_secrets.by("target", (namespace, secret)):
                 self._queue.add(external_secret.key)
+
+
+class _Known(Protocol):
+    """A record of the cache."""
+
+    @property
+    def uid(self) -> str: ...
+
+
+def _replaced(known: _Known | None, deleted: Mapping[str, Any]) -> bool:
+    """Whether what was deleted had been replaced under its name already.
+
+    kopf handles the events of each uid in a task of its own, so those of two objects that had one
+    name after the other may change places; and our own writes are known before their events.
+    """
+    return known is not None and known.uid != deleted["uid"]
 
 
 def _differs(old: Store | None, new: Store) -> bool:

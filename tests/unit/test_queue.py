@@ -125,11 +125,81 @@ async def test_a_cancelled_waiter_passes_its_wake_up_on(queue: Queue[str]) -> No
     assert await asyncio.wait_for(second, 1) == "a"
 
 
+def _grouped(clock: FakeClock, *, group_limit: int = 2, periodic_limit: int = 100) -> Queue[str]:
+    """Keys are grouped by their first letter."""
+    return Queue(
+        clock,
+        group_of=lambda key: key[0],
+        group_limit=group_limit,
+        periodic_limit=periodic_limit,
+    )
+
+
+async def test_groups_take_turns(clock: FakeClock) -> None:
+    queue = _grouped(clock, group_limit=100)
+    for key in ("a1", "a2", "a3", "a4", "b1", "c1", "b2"):
+        queue.add(key)
+    assert [await queue.take() for _ in range(7)] == ["a1", "b1", "c1", "a2", "b2", "a3", "a4"]
+
+
+async def test_a_group_that_hangs_leaves_the_workers_to_the_others(clock: FakeClock) -> None:
+    queue = _grouped(clock)
+    for number in range(10):
+        queue.add(f"a{number}")
+    assert [await queue.take(), await queue.take()] == ["a0", "a1"]
+    assert await _takes_nothing(queue)
+    queue.add("b1")
+    assert await queue.take() == "b1"
+    waiting = asyncio.create_task(queue.take())
+    await asyncio.sleep(0)
+    queue.done("a0")
+    assert await waiting == "a2", "a worker that waited is woken when the group has room again"
+
+
+async def test_refreshes_leave_workers_for_edits(clock: FakeClock) -> None:
+    queue = _grouped(clock, group_limit=100, periodic_limit=1)
+    queue.add("a1", priority=Priority.PERIODIC)
+    queue.add("b1", priority=Priority.PERIODIC)
+    assert await queue.take() == "a1"
+    assert await _takes_nothing(queue)
+    queue.add("c1")
+    queue.add("d1", priority=Priority.FORCED)
+    assert [await queue.take(), await queue.take()] == ["c1", "d1"]
+    queue.done("a1")
+    assert await queue.take() == "b1"
+
+
+async def test_edits_go_before_what_is_forced_and_that_before_refreshes(clock: FakeClock) -> None:
+    queue: Queue[str] = Queue(clock)
+    queue.add("refresh", priority=Priority.PERIODIC)
+    queue.add("forced", priority=Priority.FORCED)
+    queue.add("edit")
+    assert [await queue.take() for _ in range(3)] == ["edit", "forced", "refresh"]
+
+
+async def test_a_run_knows_since_when_it_is_wanted(queue: Queue[str], clock: FakeClock) -> None:
+    start = clock.now
+    queue.add("a")
+    clock.advance(2)
+    queue.add("a")  # the newest wish counts: the run has to answer it as well
+    queue.add("b", delay=1)
+    clock.advance(5)
+    assert [await queue.take(), await queue.take()] == ["a", "b"]
+    assert (queue.asked_at("a"), queue.asked_at("b")) == (start + 2, start + 3)
+    clock.advance(1)
+    queue.add("a")
+    queue.done("a")
+    assert await queue.take() == "a"
+    assert queue.asked_at("a") == start + 8
+
+
+GROUP_LIMIT = 2
+
 _STEPS = st.lists(
     st.one_of(
         st.tuples(
             st.just("add"),
-            st.sampled_from("abc"),
+            st.sampled_from(["a1", "a2", "a3", "b1", "b2"]),
             st.sampled_from(list(Priority)),
             st.sampled_from([0.0, 1.0, 5.0]),
         ),
@@ -150,9 +220,12 @@ def test_no_request_is_lost_and_no_key_runs_twice(  # noqa: C901 - a small machi
 
     async def scenario() -> None:  # noqa: C901
         clock = FakeClock()
-        queue: Queue[str] = Queue(clock)
+        queue = _grouped(clock, group_limit=GROUP_LIMIT)
         asked: dict[str, float] = {}  # the earliest due of the requests not yet answered
         running: Counter[str] = Counter()
+
+        def of_group(key: str) -> int:
+            return sum(count for other, count in running.items() if other[0] == key[0])
 
         async def take() -> str | None:
             task = asyncio.create_task(queue.take())
@@ -175,9 +248,11 @@ def test_no_request_is_lost_and_no_key_runs_twice(  # noqa: C901 - a small machi
                     taken = await take()
                     if taken is None:
                         due = [k for k, at in asked.items() if at <= clock.now and not running[k]]
-                        assert not due, f"{due} should have been taken"
+                        room = [k for k in due if of_group(k) < GROUP_LIMIT]
+                        assert not room, f"{room} should have been taken"
                     else:
                         assert not running[taken], f"{taken} runs twice"
+                        assert of_group(taken) < GROUP_LIMIT
                         assert asked.pop(taken) <= clock.now, f"{taken} came early"
                         running[taken] += 1
                 case ("end", int(which)):

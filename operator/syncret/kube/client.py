@@ -14,7 +14,7 @@ objects that we pass on as they are); its throughput with sessions of its own is
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import urlencode
@@ -22,7 +22,7 @@ from urllib.parse import urlencode
 import aiohttp
 from yarl import URL
 
-from syncret.errors import KubeInvalid, KubeUnavailable
+from syncret.errors import KubeInvalid, KubeUnavailable, NotLeading
 from syncret.kube.failures import failure
 from syncret.kube.resources import Resource
 
@@ -96,11 +96,14 @@ class KubeClient:
         *,
         timeout: float = TIMEOUT,
         concurrency: int = CONCURRENCY,
+        may_write: Callable[[], bool] = lambda: True,
     ) -> None:
+        """``may_write`` is asked right before each request that changes something."""
         self._session = session
         self._server = server.rstrip("/")
         self._timeout = timeout
         self._turns = asyncio.Semaphore(concurrency)
+        self._may_write = may_write
 
     async def get(
         self, resource: Resource, *, name: str, namespace: str = "", timeout: float | None = None
@@ -359,6 +362,10 @@ class KubeClient:
         return await self._send_once(request, url)
 
     async def _send_once(self, request: _Request, url: URL) -> tuple[int, Mapping[str, str], bytes]:
+        if request.method != "GET" and not self._may_write():
+            raise NotLeading(
+                f"Another replica may lead by now, so this was not sent ({request.what})."
+            )
         headers = {"Accept": request.accept}
         if request.content_type:
             headers["Content-Type"] = request.content_type

@@ -74,8 +74,20 @@ class NotFound:
 Outcome = SecretValue | NotFound | ProviderError
 
 
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a store takes: references per call, calls at the same time, calls per second."""
+
+    batch: int = 1
+    concurrency: int = 8
+    rate: float = 50.0
+
+
 class Client(Protocol):
     """An open store. Shared by concurrent readers; safe to use from one event loop."""
+
+    #: How the engine asks: never for more than ``batch`` references in one :meth:`fetch`.
+    limits: Limits
 
     async def fetch(self, refs: Collection[Ref]) -> Mapping[Ref, Outcome]:
         """Reads every reference, in as few calls as the store allows.

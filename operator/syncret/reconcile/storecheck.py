@@ -62,12 +62,13 @@ class StoreReconciler:
                 store.uid, type="Warning", reason=store.ready.reason, message=store.ready.message
             )
         error = await self._check(store)
-        await self._report(store, error)
-        if error is None:
+        unreported = await self._report(store, error)
+        failure = error or unreported
+        if failure is None:
             self._failures.pop(key, None)
             return Result()
         self._failures[key] = failures = self._failures.get(key, 0) + 1
-        return Result(self._backoff.delay(failures, at_least=error.retry_after))
+        return Result(self._backoff.delay(failures, at_least=failure.retry_after))
 
     async def _check(self, store: Store) -> SyncretError | None:
         try:
@@ -77,7 +78,8 @@ class StoreReconciler:
             return error
         return None
 
-    async def _report(self, store: Store, error: SyncretError | None) -> None:
+    async def _report(self, store: Store, error: SyncretError | None) -> SyncretError | None:
+        """Writes the condition if it says something new; returns why that could not be done."""
         condition = ready_condition(
             store.ready,
             error=(error.reason, error.message) if error else None,
@@ -89,7 +91,7 @@ class StoreReconciler:
         if error is not None:
             logger.warning("%s", error.message, extra={**names, "reason": error.reason})
         if condition == store.ready:
-            return
+            return None
         if error is None:
             logger.info("The store works", extra=names)
         self._events.emit(
@@ -120,3 +122,5 @@ class StoreReconciler:
                 failure.message,
                 extra={**names, "reason": failure.reason},
             )
+            return failure
+        return None

@@ -64,6 +64,12 @@ class _Open:
     readers: int = 0
     retired: bool = field(default=False)
 
+    @property
+    def failed(self) -> bool:
+        """Whether the opening has ended without a client."""
+        task = self.client
+        return task.done() and (task.cancelled() or task.exception() is not None)
+
 
 def usable_store(stores: Mapping[ObjectKey, Store] | Any, key: ObjectKey, namespace: str) -> Store:
     """The store that an ExternalSecret of that namespace refers to.
@@ -109,7 +115,12 @@ class StoreClients:
         """
         version = (store.uid, store.generation)
         opened = self._open.get(store.key)
-        if opened is None or opened.version != version or opened.until <= self._clock.monotonic():
+        if (
+            opened is None
+            or opened.version != version
+            or opened.until <= self._clock.monotonic()
+            or opened.failed  # with nobody left who waited for it
+        ):
             self.forget(store.key)
             opened = _Open(
                 version=version,
@@ -125,7 +136,7 @@ class StoreClients:
             self._forget_if(store.key, opened)  # the next read takes the credentials anew
             raise
         except BaseException:
-            if opened.client.done() and (opened.client.cancelled() or opened.client.exception()):
+            if opened.failed:
                 self._forget_if(store.key, opened)
             raise
         finally:

@@ -183,9 +183,11 @@ class ExternalSecretReconciler:
             state.retry = self._clock.monotonic() + delay
             self._told(external_secret, started, reason, error=error, retry_in=delay)
             return self._failed(external_secret, state.status, error)
-        state.failures = 0
+        state.failures, state.retry = 0, 0.0
         state.due = self._next_due(external_secret)
-        self._told(external_secret, started, reason, change=synced.change)
+        ready = state.status.ready
+        recovered = ready is not None and ready.status == "False"
+        self._told(external_secret, started, reason, change=synced.change, recovered=recovered)
         return self._succeeded(external_secret, state.status, synced)
 
     async def _sync(self, external_secret: ExternalSecret, secret: ManagedSecret | None) -> _Synced:
@@ -213,18 +215,24 @@ class ExternalSecretReconciler:
         self, external_secret: ExternalSecret, old: ExternalSecretStatus, synced: _Synced
     ) -> ExternalSecretStatus:
         now = rfc3339(self._clock.wall())
+        data_hash = synced.secret.published(self._digester)
+        # Changed by this write, or by one whose status was not written.
+        changed = synced.change is not Change.NONE or (
+            data_hash != old.data_hash
+            and (not old.data_hash or self._digester.knows(old.data_hash))
+        )
         return replace(
             old,
             ready=ready_condition(
                 old.ready,
                 error=None,
-                message=f'The Secret "{external_secret.target}" holds what the store holds.',
+                message=_synced(external_secret),
                 generation=external_secret.generation,
                 now=now,
             ),
             synced_generation=external_secret.generation,
-            last_change_time=now if synced.change is not Change.NONE else old.last_change_time,
-            data_hash=synced.secret.published(self._digester),
+            last_change_time=now if changed else old.last_change_time,
+            data_hash=data_hash,
             sources=synced.sources,
             keys=tuple(sorted(synced.secret.digests)),
         )
@@ -264,7 +272,9 @@ class ExternalSecretReconciler:
         except SyncretError as error:
             # The next round makes the same patch; until then the old status stands.
             state.failures += 1
-            state.retry = self._clock.monotonic() + self._backoff.delay(state.failures)
+            delay = self._backoff.delay(state.failures, at_least=error.retry_after)
+            # Later, never earlier: the store may have asked for a longer wait.
+            state.retry = max(state.retry, self._clock.monotonic() + delay)
             logger.warning(
                 "The status could not be written: %s",
                 error.message,
@@ -280,6 +290,7 @@ class ExternalSecretReconciler:
         why: Reason,
         *,
         change: Change = Change.NONE,
+        recovered: bool = False,
         error: SyncretError | None = None,
         retry_in: float = 0.0,
     ) -> None:
@@ -299,6 +310,8 @@ class ExternalSecretReconciler:
         elif change is Change.NONE:
             result = "unchanged"
             logger.debug("Unchanged (%s)", why.value, extra=names)
+            if recovered:  # else the next outage, in the same words, would be taken for this one
+                self._event(external_secret, "Normal", "Synced", _synced(external_secret))
         else:
             result = "changed"
             logger.info(
@@ -338,6 +351,10 @@ class ExternalSecretReconciler:
 def _names(external_secret: ExternalSecret) -> dict[str, str]:
     key = external_secret.key
     return {"kind": key.kind, "namespace": key.namespace, "object": key.name}
+
+
+def _synced(external_secret: ExternalSecret) -> str:
+    return f'The Secret "{external_secret.target}" holds what the store holds.'
 
 
 def _sources(outcomes: dict[Ref, Outcome]) -> tuple[Source, ...]:

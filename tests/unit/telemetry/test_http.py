@@ -148,9 +148,9 @@ async def test_a_check_that_fails_itself_is_a_problem_and_told_without_its_text(
 async def test_a_loop_that_stood_still_is_not_alive_until_it_turns_again(
     servers: Servers,
 ) -> None:
-    await servers.start(heartbeat=0.1, max_lag=0.1)
+    await servers.start(heartbeat=0.02, max_lag=0.1)
     assert (await servers.get("/healthz"))[0] == 200
-    time.sleep(0.4)  # noqa: ASYNC251 - this is the fault
+    time.sleep(0.2)  # noqa: ASYNC251 - this is the fault
     status, text = await servers.get("/healthz")
     assert status == 503
     assert text.startswith("The event loop was late by ")

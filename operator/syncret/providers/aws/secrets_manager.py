@@ -22,7 +22,7 @@ from typing import Any, Final
 
 from syncret.errors import AccessDenied, ProviderError, ProviderRejected
 from syncret.providers.aws import ids
-from syncret.providers.aws.calls import Calls
+from syncret.providers.aws.calls import THREADS_PER_STORE, Calls
 from syncret.providers.aws.errors import (
     BATCH_GET,
     GET,
@@ -35,12 +35,15 @@ from syncret.providers.aws.errors import (
     service_failure,
     timed_out,
 )
-from syncret.providers.base import NotFound, Outcome, Ref, SecretValue
+from syncret.providers.base import Limits, NotFound, Outcome, Ref, SecretValue
 
 logger = logging.getLogger("syncret.providers.aws")
 
 #: Read to see whether the store works. It need not exist, and should not.
 CHECK_KEY: Final = "syncret/store-check"
+
+#: AWS allows 100 BatchGetSecretValue a second in an account and region; others live there as well.
+LIMITS: Final = Limits(batch=ids.BATCH, concurrency=THREADS_PER_STORE, rate=50.0)
 
 # Pages of one batch that are followed; what is missing then is read singly.
 _MAX_PAGES: Final = 20
@@ -96,6 +99,7 @@ class SecretsManagerClient:
         timeout: float,
         tell_once: Callable[[], bool],
     ) -> None:
+        self.limits = LIMITS
         self._boto = boto
         self._place = place
         self._calls = calls

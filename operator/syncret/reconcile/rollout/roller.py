@@ -6,7 +6,7 @@ workload. A failed one is the ExternalSecret's, whose next round tries it again.
 """
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -75,21 +75,38 @@ class Roller:
             digester=self._digester,
             now=rfc3339(self._clock.wall()),
         )
-        failed: list[WorkloadKey] = []
+        failed: dict[WorkloadKey, SyncretError] = {}
         gone: list[WorkloadKey] = []
         for planned in plan.rolls:
-            result = await self._roll_one(external_secret, secret, planned)
-            self._metrics.rollout(planned.key.kind, result.value if result else "failed")
-            if result is None:
-                failed.append(planned.key)
-            elif result is RollResult.GONE:
+            result = await self._roll_one(secret, planned)
+            if isinstance(result, SyncretError):
+                self._metrics.rollout(planned.key.kind, "failed")
+                failed[planned.key] = result
+                continue
+            self._metrics.rollout(planned.key.kind, result.value)
+            if result is RollResult.GONE:
                 gone.append(planned.key)
+        self._tell_failed(external_secret, failed)
         return Rolled(plan.targets_after(failed=failed, gone=gone), failed=bool(failed))
 
-    async def _roll_one(
-        self, external_secret: ExternalSecret, secret: ManagedSecret, planned: Roll
-    ) -> RollResult | None:
-        """The result; None for a failure, which was told."""
+    def _tell_failed(
+        self, external_secret: ExternalSecret, failed: Mapping[WorkloadKey, SyncretError]
+    ) -> None:
+        """One Event for all: one for each would be told anew by turns, with every attempt."""
+        if not failed:
+            return
+        key, error = min(failed.items(), key=lambda item: item[0])
+        more = f" ({len(failed) - 1} more were not restarted either)" if len(failed) > 1 else ""
+        self._events.emit(
+            ObjectRef.of(external_secret.key, external_secret.uid),
+            type="Warning",
+            reason="RolloutFailed",
+            message=f'{key.kind} "{key.name}" was not restarted{more}: {error.message}',
+            action="Roll",
+        )
+
+    async def _roll_one(self, secret: ManagedSecret, planned: Roll) -> RollResult | SyncretError:
+        """How it ended; a failure was logged."""
         key = planned.key
         names = {"kind": key.kind, "namespace": key.namespace, "object": key.name}
         try:
@@ -100,14 +117,7 @@ class Roller:
                 error.message,
                 extra={**names, "secret": secret.name, "reason": error.reason},
             )
-            self._events.emit(
-                ObjectRef.of(external_secret.key, external_secret.uid),
-                type="Warning",
-                reason="RolloutFailed",
-                message=f'{key.kind} "{key.name}" was not restarted: {error.message}',
-                action="Roll",
-            )
-            return None
+            return error
         if outcome.result is RollResult.ROLLED:
             if outcome.workload is not None:
                 self._cache.workloads.put(key, outcome.workload)

@@ -125,16 +125,15 @@ def test_the_sdk_is_told_our_limits() -> None:
     assert "syncret/" in config.user_agent
 
 
-@pytest.mark.parametrize("name", ["boto3", "botocore", "urllib3", "s3transfer"])
-def test_the_loggers_of_the_sdk_stay_at_warning(name: str) -> None:
-    logger = logging.getLogger(name)
-    before = logger.level
-    try:
-        logger.setLevel(logging.DEBUG)
-        make(CONFIG, secret(accessKeyID=b"a", secretAccessKey=b"b"))
-        assert logger.level == logging.WARNING
-        logger.setLevel(logging.ERROR)
-        make(CONFIG, secret(accessKeyID=b"a", secretAccessKey=b"b"))
-        assert logger.level == logging.ERROR  # quieter is the administrator's choice
-    finally:
-        logger.setLevel(before)
+@pytest.mark.parametrize(
+    ("level", "kept"),
+    [(logging.DEBUG, logging.WARNING), (logging.ERROR, logging.ERROR)],  # quieter is one's choice
+)
+def test_the_loggers_of_the_sdk_stay_at_warning(
+    level: int, kept: int, logging_restored: None
+) -> None:
+    loggers = [logging.getLogger(name) for name in ("boto3", "botocore", "urllib3", "s3transfer")]
+    for logger in loggers:
+        logger.setLevel(level)
+    make(CONFIG, secret(accessKeyID=b"a", secretAccessKey=b"b"))
+    assert [logger.level for logger in loggers] == [kept] * 4

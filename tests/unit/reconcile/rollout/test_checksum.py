@@ -57,7 +57,11 @@ def test_equal_data_of_two_secrets_cannot_be_seen_to_be_equal() -> None:
     assert made({"a": b"1"}).digest != made({"a": b"1"}, name="cache").digest
 
 
-NAMES = st.from_regex(r"[a-z0-9]([a-z0-9.-]{0,20}[a-z0-9])?", fullmatch=True)
+# Drawn as text between two ends: a regular expression takes three times as long.
+NAMES = st.sampled_from(["a", "0"]) | st.builds(
+    "".join,
+    st.tuples(st.sampled_from("az09"), st.text("az09.-", max_size=20), st.sampled_from("az09")),
+)
 ENTRIES = st.dictionaries(NAMES, st.builds(made, DATA, CONSUMED), min_size=1, max_size=6)
 
 

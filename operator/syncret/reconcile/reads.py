@@ -1,0 +1,255 @@
+"""The reads of one store: gathered into batches, shared by all who want the same, limited.
+
+A read that is wanted waits for company. Urgent ones (somebody waits for a new or an edited Secret)
+for :data:`GATHER` seconds, refreshes until a batch is full, for :data:`PATIENCE` at most. Two
+readers of one reference share one read, if it began after both of them asked: a value that was
+read before somebody asked for it may be older than what they ask for.
+
+A value that several readers wanted is kept for :data:`KEEP` seconds after the read has ended, for
+those of them that the queue has not come to yet; one that a single reader wanted is not kept at
+all.
+
+A reader that is cancelled leaves the read to the others.
+"""
+
+import asyncio
+import copy
+import logging
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from syncret.clock import Clock, TimerHandle
+from syncret.errors import ProviderError, ProviderTimeout, Throttled
+from syncret.providers.base import Client, NotFound, Outcome, Ref, SecretValue
+from syncret.reconcile.limits import Breaker, Rate
+
+logger = logging.getLogger(__name__)
+
+#: Seconds that an urgent read waits for others to share its call.
+GATHER: Final = 0.005
+
+#: Seconds that a refresh waits for its batch to fill.
+PATIENCE: Final = 1.0
+
+#: Seconds that a value several readers wanted is kept, and bytes that are kept of one store.
+KEEP: Final = 5.0
+KEEP_BYTES: Final = 4 * 1024 * 1024
+
+#: Times that a throttled call is made again before its readers are told.
+_TRIES: Final = 3
+
+
+@dataclass(slots=True, eq=False)
+class _Read:
+    """One reference that is to be read, is being read, or was read just now."""
+
+    ref: Ref
+    future: asyncio.Future[Outcome]
+    readers: int = 0
+    #: When its call began, by the monotonic clock.
+    began: float = float("inf")
+
+
+@dataclass(slots=True)
+class _Kept:
+    """Values of ended reads, by age. ``size`` is in bytes."""
+
+    reads: deque[tuple[float, _Read]] = field(default_factory=deque)
+    size: int = 0
+    timed: bool = False
+
+
+class Reads:
+    """Reads through one open client of a store."""
+
+    def __init__(
+        self,
+        client: Client,
+        *,
+        clock: Clock,
+        rate: Rate,
+        breaker: Breaker,
+        timeout: float,
+        tripped: Callable[[], None],
+    ) -> None:
+        """``timeout``: seconds for one call. ``tripped`` is told when the breaker opens."""
+        self._client = client
+        self._clock = clock
+        self._rate = rate
+        self._breaker = breaker
+        self._timeout = timeout
+        self._tripped = tripped
+        self._batch = client.limits.batch
+        self._turns = asyncio.Semaphore(client.limits.concurrency)
+        #: The newest read of every reference that is wanted, under way, or kept.
+        self._reads: dict[Ref, _Read] = {}
+        self._waiting: dict[Ref, _Read] = {}
+        self._timer: TimerHandle | None = None
+        self._timer_due = float("inf")
+        self._calls: set[asyncio.Task[None]] = set()
+        self._kept = _Kept()
+
+    async def fetch(
+        self, refs: Iterable[Ref], *, asked_at: float, patient: bool = False
+    ) -> dict[Ref, Outcome]:
+        """Reads every reference; a failure of one is its outcome.
+
+        ``asked_at``: since when they are wanted, by the monotonic clock; a read that began before
+        is not good enough. Raises ProviderError when the call failed as a whole, and what the
+        breaker was opened by while it is open.
+        """
+        self._breaker.refuse()
+        reads = [self._want(ref, asked_at) for ref in dict.fromkeys(refs)]
+        self._begin_soon(patient=patient)
+        # Not gather(): a reader that is cancelled must not cancel what others wait for as well.
+        pending = [read.future for read in reads if not read.future.done()]
+        if pending:
+            await asyncio.wait(pending)
+        return {read.ref: _result(read) for read in reads}
+
+    async def check(self) -> None:
+        """Asks the store whether it works. Raises ProviderError."""
+        async with self._turns:
+            await self._rate.take()
+            try:
+                async with asyncio.timeout(self._timeout):
+                    await self._client.check()
+            except TimeoutError:
+                raise self._timed_out() from None
+
+    async def close(self) -> None:
+        """Closes the client; reads under way fail."""
+        for call in list(self._calls):
+            call.cancel()
+        await asyncio.gather(*self._calls, return_exceptions=True)
+        if self._timer is not None:
+            self._timer.cancel()
+        self._reads.clear()
+        await self._client.close()
+
+    def _want(self, ref: Ref, asked_at: float) -> _Read:
+        self._drop_kept()
+        read = self._reads.get(ref)
+        if read is None or read.began < asked_at:
+            read = _Read(ref, asyncio.get_running_loop().create_future())
+            self._reads[ref] = self._waiting[ref] = read
+        read.readers += 1
+        return read
+
+    def _begin_soon(self, *, patient: bool) -> None:
+        while len(self._waiting) >= self._batch:
+            self._begin(self._batch)
+        if not self._waiting:
+            return
+        due = self._clock.monotonic() + (PATIENCE if patient else GATHER)
+        if self._timer is None or due < self._timer_due:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer_due = due
+            self._timer = self._clock.call_at(due, self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer, self._timer_due = None, float("inf")
+        if self._waiting:
+            self._begin(len(self._waiting))
+
+    def _begin(self, count: int) -> None:
+        batch = [self._waiting.pop(ref) for ref in list(self._waiting)[:count]]
+        call = asyncio.create_task(self._run(batch), name="read")
+        self._calls.add(call)
+        call.add_done_callback(self._calls.discard)
+
+    async def _run(self, batch: list[_Read]) -> None:
+        outcomes: Mapping[Ref, Outcome] = {}
+        problem: ProviderError | None = None
+        try:
+            outcomes = await self._call(batch)
+        except ProviderError as error:
+            problem = error.with_traceback(None)
+        finally:  # whatever happens, nobody waits for ever
+            for read in batch:
+                self._settle(read, outcomes.get(read.ref), problem)
+        if problem is None:
+            self._breaker.reset()
+        elif self._breaker.failed(problem):
+            self._tripped()
+
+    async def _call(self, batch: list[_Read]) -> Mapping[Ref, Outcome]:
+        refs = [read.ref for read in batch]
+        async with self._turns:
+            for attempt in range(1, _TRIES + 1):
+                await self._rate.take()
+                now = self._clock.monotonic()
+                for read in batch:
+                    read.began = now
+                try:
+                    async with asyncio.timeout(self._timeout):
+                        outcomes = await self._client.fetch(refs)
+                except Throttled as error:
+                    waits = self._rate.pause(error.retry_after)
+                    if attempt == _TRIES or waits > self._timeout:
+                        raise
+                except TimeoutError:
+                    raise self._timed_out() from None
+                else:
+                    self._rate.went_well()
+                    return outcomes
+        raise AssertionError("unreachable")
+
+    def _timed_out(self) -> ProviderTimeout:
+        return ProviderTimeout(
+            f"The store did not answer within {self._timeout:g} s: see whether it can be reached."
+        )
+
+    def _settle(self, read: _Read, outcome: Outcome | None, problem: ProviderError | None) -> None:
+        if outcome is None:
+            outcome = _Whole(problem or ProviderError("The read was given up: it is tried again."))
+        if not read.future.done():
+            read.future.set_result(outcome)
+        if self._reads.get(read.ref) is not read:
+            return  # there is a newer one
+        if read.readers > 1 and isinstance(outcome, SecretValue | NotFound):
+            self._keep(read, outcome)
+        else:
+            del self._reads[read.ref]
+
+    def _keep(self, read: _Read, outcome: SecretValue | NotFound) -> None:
+        self._kept.reads.append((self._clock.monotonic() + KEEP, read))
+        self._kept.size += _size(outcome)
+        self._drop_kept()
+
+    def _drop_kept(self) -> None:
+        kept, now = self._kept, self._clock.monotonic()
+        while kept.reads and (kept.reads[0][0] <= now or kept.size > KEEP_BYTES):
+            _, read = kept.reads.popleft()
+            kept.size -= _size(read.future.result())
+            if self._reads.get(read.ref) is read:
+                del self._reads[read.ref]
+        if kept.reads and not kept.timed:
+            kept.timed = True
+            self._clock.call_at(kept.reads[0][0], self._on_kept_timer)
+
+    def _on_kept_timer(self) -> None:
+        self._kept.timed = False
+        self._drop_kept()
+
+
+class _Whole(ProviderError):
+    """Marks an outcome that stands for the failure of the whole call."""
+
+    def __init__(self, error: ProviderError) -> None:
+        super().__init__(error.message)
+        self.error = error
+
+
+def _result(read: _Read) -> Outcome:
+    outcome = read.future.result()
+    if isinstance(outcome, _Whole):
+        raise copy.copy(outcome.error)  # a copy: whoever raises one writes a traceback into it
+    return copy.copy(outcome) if isinstance(outcome, ProviderError) else outcome
+
+
+def _size(outcome: Outcome) -> int:
+    return len(outcome.reveal()) if isinstance(outcome, SecretValue) else 0

@@ -1,0 +1,201 @@
+"""The engine without kopf: one life of the operator on a fake API server and a store in memory.
+
+Everything between the watch's handlers and the HTTP session is the real thing. What runs when is
+the test's to say: :meth:`Engine.settle` works until nothing is due, :meth:`Engine.advance` moves
+the clock. A life that ends leaves what the API server holds, and nothing else.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+from random import Random
+from typing import Any, Final
+
+import aiohttp
+
+from support.apiserver import Body, FakeApiServer, Place
+from support.clock import FakeClock
+from support.provider import MemoryProvider
+from syncret.api.keys import Kind, ObjectKey
+from syncret.api.workload import WorkloadKind
+from syncret.cache import Cache
+from syncret.constants import MANAGED_LABEL, MANAGED_VALUE
+from syncret.digest import Digester
+from syncret.kube.client import KubeClient
+from syncret.kube.events import EventRecorder
+from syncret.queue import Queue
+from syncret.reconcile.rollout.roller import Roller
+from syncret.reconcile.storecheck import StoreReconciler
+from syncret.reconcile.stores import StoreClients
+from syncret.reconcile.sync import ExternalSecretReconciler
+from syncret.telemetry.metrics import Metrics
+from syncret.watch import Watcher
+from syncret.worker import Backoff, Result
+
+#: Rounds in which a small world has come to rest; more are a loop.
+_MANY: Final = 50
+
+_NOT_READY: Final = frozenset({"delayed", "running"})
+
+_STORES: Final[dict[str, Kind]] = {
+    "secretstores": "SecretStore",
+    "clustersecretstores": "ClusterSecretStore",
+}
+_WORKLOADS: Final[dict[str, WorkloadKind]] = {
+    "deployments": "Deployment",
+    "statefulsets": "StatefulSet",
+    "daemonsets": "DaemonSet",
+}
+
+
+class Engine:
+    """The parts of one life, built as ``app.py`` builds them."""
+
+    def __init__(
+        self,
+        api: FakeApiServer,
+        session: aiohttp.ClientSession,
+        *,
+        provider: MemoryProvider,
+        clock: FakeClock,
+        digest_key: bytes,
+    ) -> None:
+        self._api = api
+        self._seen = 0
+        self._labelled: set[Place] = set()
+        self.clock = clock
+        self.digester = digester = Digester(digest_key)
+        self.cache = cache = Cache()
+        self.queue: Queue[ObjectKey] = Queue(clock)
+        self.metrics = Metrics(wall=clock.wall)
+        self.watcher = Watcher(cache=cache, queue=self.queue, digester=digester)
+        kube = KubeClient(session, api.url)
+        self.events = EventRecorder(kube, clock=clock, instance="test")
+        self.stores = StoreClients(
+            kube=kube,
+            providers=provider.find,
+            observer=lambda name: partial(self.metrics.provider_call, provider=name),
+            clock=clock,
+            ambient_for_secret_stores=False,
+        )
+        backoff = Backoff(base=1.0, cap=300.0, random=Random(1))  # noqa: S311 - jitter
+        self.external_secrets = ExternalSecretReconciler(
+            cache=cache,
+            kube=kube,
+            stores=self.stores,
+            roller=Roller(
+                cache=cache,
+                kube=kube,
+                events=self.events,
+                metrics=self.metrics,
+                digester=digester,
+                clock=clock,
+            ),
+            events=self.events,
+            metrics=self.metrics,
+            digester=digester,
+            clock=clock,
+            backoff=backoff,
+        )
+        self.store_checks = StoreReconciler(
+            cache=cache,
+            kube=kube,
+            stores=self.stores,
+            events=self.events,
+            clock=clock,
+            backoff=backoff,
+        )
+
+    def list(self) -> None:
+        """The first list of everything, or a list after a watch was lost."""
+        self._seen = len(self._api.changes)
+        for place, body in list(self._api.objects.items()):
+            self._tell(place, body, deleted=False)
+
+    def watch(self) -> None:
+        """What the watches tell of since the last time."""
+        changes, self._seen = self._api.changes[self._seen :], len(self._api.changes)
+        for kind, place, body in changes:
+            self._tell(place, body, deleted=kind == "DELETED")
+
+    async def settle(self) -> None:
+        """Works until nothing is due any more, and all Events are posted."""
+        self.watch()
+        for _ in range(_MANY):
+            depth = self.queue.depth()
+            if not sum(waiting for lane, waiting in depth.items() if lane not in _NOT_READY):
+                break
+            await self.work()
+            self.watch()
+        else:
+            raise AssertionError("the engine does not come to rest")
+        await self.events._queue.join()
+
+    async def work(self) -> None:
+        """One turn of a worker."""
+        key = await self.queue.take()
+        try:
+            result = await self.reconcile(key)
+        finally:
+            self.queue.done(key)
+        if result.requeue_after is not None:
+            self.queue.add(key, priority=result.priority, delay=result.requeue_after)
+
+    async def advance(self, seconds: float) -> None:
+        """Lets time pass, and does what has become due."""
+        self.clock.advance(seconds)
+        await self.settle()
+
+    async def reconcile(self, key: ObjectKey) -> Result:
+        if key.kind == "ExternalSecret":
+            return await self.external_secrets.reconcile(key)
+        return await self.store_checks.reconcile(key)
+
+    def exposed(self) -> str:
+        """What Prometheus would read."""
+        return self.metrics.render()[0].decode()
+
+    def sample(self, series: str, /, **labels: str) -> float | None:
+        """The value of one series; None if it is not there."""
+        return self.metrics.registry.get_sample_value(series, labels)
+
+    def _tell(self, place: Place, body: Body, *, deleted: bool) -> None:
+        match place.plural:
+            case "externalsecrets":
+                self.watcher.external_secret(body, deleted)
+            case "secrets":
+                self._tell_secret(place, body, deleted=deleted)
+            case plural if plural in _STORES:
+                self.watcher.store(_STORES[plural], body, deleted)
+            case plural if plural in _WORKLOADS:
+                self.watcher.workload(_WORKLOADS[plural], body, deleted)
+
+    def _tell_secret(self, place: Place, body: dict[str, Any], *, deleted: bool) -> None:
+        """The watch selects by label: what loses it is told of as deleted."""
+        labels = body["metadata"].get("labels") or {}
+        if labels.get(MANAGED_LABEL) == MANAGED_VALUE and not deleted:
+            self._labelled.add(place)
+            self.watcher.secret(body, False)
+        elif place in self._labelled:
+            self._labelled.discard(place)
+            self.watcher.secret(body, True)
+
+
+@asynccontextmanager
+async def living(
+    api: FakeApiServer,
+    *,
+    provider: MemoryProvider,
+    clock: FakeClock,
+    digest_key: bytes = b"k" * 32,
+) -> AsyncIterator[Engine]:
+    """A life of the operator, which begins with lists and ends without a word."""
+    async with aiohttp.ClientSession() as session:
+        engine = Engine(api, session, provider=provider, clock=clock, digest_key=digest_key)
+        engine.events.start()
+        engine.list()
+        try:
+            yield engine
+        finally:
+            await engine.events.close(timeout=0)
+            await engine.stores.close()

@@ -37,6 +37,9 @@ integration: setup ## Against a real control plane
 e2e: setup ## Real pods: kind where Docker is, else a real kubelet (root, Debian's containerd)
 	@$(PY) -m pytest tests/e2e -m e2e -v $(ARGS)
 
+bench: setup ## Measure the engine against its targets (half an hour); ARGS="--only cold --size 2000"
+	@exec $(PY) -m load $(ARGS)
+
 lock: setup ## Renew the hashed lock files from pyproject.toml
 	@scripts/lock
 

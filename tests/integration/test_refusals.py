@@ -1,0 +1,341 @@
+"""What the API server refuses before the operator sees it, in the words that a person sees.
+
+Asked with ``kubectl apply``, as a dry run on the server: every rule is applied and nothing stays.
+"""
+
+import copy
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import yaml
+
+from integration import manifests
+from integration.manifests import entry, remote
+from integration.world import World, Worlds
+from testbed.cluster import Cluster, CommandError
+from testbed.operator import REPOSITORY
+
+Body = dict[str, Any]
+ABSENT = object()
+
+EXTERNAL_SECRET = manifests.external_secret(
+    "NAMESPACE",
+    data=[entry("k", "key"), entry("l", "key", "a.b.0", "AWSPREVIOUS")],
+    extract=[remote("key", "p", "v")],
+    target={"name": "t"},
+    rollout={"mode": "Auto"},
+)
+EXTERNAL_SECRET["spec"]["secretStoreRef"]["kind"] = "SecretStore"
+STORE = manifests.store("NAMESPACE", "https://secretsmanager.example.com:8443/path", name="tried")
+CLUSTER_STORE = manifests.cluster_store(
+    "NAMESPACE", "http://[::1]:4566", credentials_in="ns", namespaces=["ns"]
+)
+GOOD = {"es": EXTERNAL_SECRET, "ss": STORE, "css": CLUSTER_STORE}
+
+AWS = "spec.provider.aws"
+SELECTOR = f"{AWS}.auth.secretRef.accessKeyIDSecretRef"
+
+NOTHING_TO_READ = (
+    "nothing to read: name single values under spec.data, or whole secrets under spec.dataFrom"
+)
+INTERVAL = (
+    "refreshInterval must be a duration of at least 1s, written with the units h, m and s, such as "
+    '"30s", "15m" or "1h30m" (a day is "24h")'
+)
+SECRET_KEY = (
+    'secretKey must be usable as a key of a Secret: letters, digits, "-", "_" and "." only, '
+    'neither "." nor beginning with ".."'
+)
+NAME = 'lower-case letters, digits, "-" and ".", beginning and ending with a letter or digit'
+ENDPOINT = (
+    "endpoint must be an http:// or https:// URL with a host and, if needed, a port and a path, "
+    "without user name, password, query or fragment, such as "
+    '"https://secretsmanager.example.com:8443"'
+)
+STORE_KINDS = (
+    'spec.secretStoreRef.kind: Unsupported value: "Vault": supported values: "SecretStore", '
+    '"ClusterSecretStore"'
+)
+SERVICES = 'Unsupported value: "ParameterStore": supported values: "SecretsManager"'
+REGION_CODE = 'region must be the code of an AWS region, such as "eu-central-1"'
+ONE_AUTH_OR_NONE = (
+    "name exactly one way to authenticate under auth (this version has: secretRef), or leave out "
+    "auth altogether to use the operator's own identity"
+)
+SECRET_NAME = f"must be the name of a Secret: {NAME}"
+KEY = 'must be a key of a Secret: letters, digits, "-", "_" and "." only'
+NAMESPACE = (
+    'must be the name of a namespace: lower-case letters, digits and "-", beginning and ending '
+    "with a letter or digit"
+)
+ONE_NAMESPACE = (
+    'must be the name of one namespace: lower-case letters, digits and "-"; wildcards are not '
+    "known, so name each namespace"
+)
+
+Refusal = tuple[str, dict[str, Any], str]
+
+
+def _of_both(kind: str) -> list[Refusal]:
+    """What SecretStore and ClusterSecretStore refuse alike."""
+    return [
+        (kind, {f"{AWS}.service": ABSENT}, f"{AWS}.service: Required value"),
+        (
+            kind,
+            {f"{AWS}.service": "ParameterStore"},
+            f"{AWS}.service: {SERVICES}",
+        ),
+        (kind, {f"{AWS}.region": ABSENT}, f"{AWS}.region: Required value"),
+        (
+            kind,
+            {f"{AWS}.region": "EU (Frankfurt)"},
+            f"{AWS}.region: Invalid value: {REGION_CODE}",
+        ),
+        *(
+            (kind, {f"{AWS}.endpoint": url}, f"{AWS}.endpoint: Invalid value: {ENDPOINT}")
+            for url in ("moto:5000", "https://", "https://u:p@host", "http://h/?a=b", "ftp://h")
+        ),
+        (kind, {SELECTOR: ABSENT}, f"{SELECTOR}: Required value"),
+        (kind, {f"{SELECTOR}.name": "A_b"}, f"{SELECTOR}.name: Invalid value: {SECRET_NAME}"),
+        (kind, {f"{SELECTOR}.key": ABSENT}, f"{SELECTOR}.key: Required value"),
+        (kind, {f"{SELECTOR}.key": "a b"}, f"{SELECTOR}.key: Invalid value: {KEY}"),
+    ]
+
+
+#: Which object, what is set where in it, and what kubectl says.
+REFUSED: list[Refusal] = [
+    ("es", {"spec.data": ABSENT, "spec.dataFrom": ABSENT}, NOTHING_TO_READ),
+    ("es", {"spec.data": [], "spec.dataFrom": []}, NOTHING_TO_READ),
+    ("es", {"spec": ABSENT}, "spec: Required value"),
+    ("es", {"spec.secretStoreRef": ABSENT}, "spec.secretStoreRef: Required value"),
+    ("es", {"spec.secretStoreRef": {}}, "spec.secretStoreRef.name: Required value"),
+    ("es", {"spec.secretStoreRef.name": ""}, "spec.secretStoreRef.name"),
+    (
+        "es",
+        {"spec.secretStoreRef.name": "My_Store"},
+        f"spec.secretStoreRef.name: Invalid value: must be the name of a store: {NAME}",
+    ),
+    (
+        "es",
+        {"spec.secretStoreRef.kind": "Vault"},
+        STORE_KINDS,
+    ),
+    *(
+        ("es", {"spec.refreshInterval": text}, f"spec.refreshInterval: Invalid value: {INTERVAL}")
+        for text in ("", "1d", "30", "0s", "999ms", "-5s", "1h 30m", "ten", "1.h", "123456h")
+    ),
+    ("es", {"spec.refreshInterval": 30}, 'spec.refreshInterval: Invalid value: "integer"'),
+    (
+        "es",
+        {"spec.target.name": "Upper"},
+        f"spec.target.name: Invalid value: {SECRET_NAME}",
+    ),
+    *(
+        (
+            "es",
+            {"spec.data.0.secretKey": key},
+            f"spec.data[0].secretKey: Invalid value: {SECRET_KEY}",
+        )
+        for key in ("a key", "a/b", "ä", ".", "..", "..data", "a\n")
+    ),
+    ("es", {"spec.data.0.secretKey": ""}, "spec.data[0].secretKey"),
+    ("es", {"spec.data.0.secretKey": ABSENT}, "spec.data[0].secretKey: Required value"),
+    (
+        "es",
+        {"spec.data.0.secretKey": "k" * 254},
+        "spec.data[0].secretKey: Too long: may not be more than 253 bytes",
+    ),
+    ("es", {"spec.data.1.secretKey": "k"}, 'spec.data[1]: Duplicate value: {"secretKey":"k"}'),
+    ("es", {"spec.data.0.remoteRef": ABSENT}, "spec.data[0].remoteRef: Required value"),
+    ("es", {"spec.data.0.remoteRef.key": ABSENT}, "spec.data[0].remoteRef.key: Required value"),
+    ("es", {"spec.data.0.remoteRef.key": ""}, "spec.data[0].remoteRef.key: Invalid value"),
+    ("es", {"spec.data.0.remoteRef.key": "k" * 2049}, "spec.data[0].remoteRef.key: Too long"),
+    (
+        "es",
+        {"spec.data.0.remoteRef.propertyy": "p"},
+        'unknown field "spec.data[0].remoteRef.propertyy"',
+    ),
+    ("es", {"spec.dataFrom.0": {}}, "spec.dataFrom[0].extract: Required value"),
+    ("es", {"spec.dataFrom.0.extract.key": ABSENT}, "spec.dataFrom[0].extract.key: Required value"),
+    ("es", {"spec.dataFrom.0.find": {"path": "x"}}, 'unknown field "spec.dataFrom[0].find"'),
+    (
+        "es",
+        {"spec.rollout.mode": "Always"},
+        'spec.rollout.mode: Unsupported value: "Always": supported values: "Auto", "None"',
+    ),
+    ("es", {"spec.refreshIntervall": "1h"}, 'unknown field "spec.refreshIntervall"'),
+    ("es", {"spec.target.template": {}}, 'unknown field "spec.target.template"'),
+    ("es", {"spec.data": {"k": "v"}}, 'unknown field "spec.data.k"'),
+    ("ss", {"spec": ABSENT}, "spec: Required value"),
+    ("ss", {"spec.provider": ABSENT}, "spec.provider: Required value"),
+    (
+        "ss",
+        {"spec.provider": {}},
+        "name exactly one kind of store under spec.provider; this version has: aws",
+    ),
+    ("ss", {"spec.provider.vault": {}}, 'unknown field "spec.provider.vault"'),
+    ("ss", {"spec.conditions": [{"namespaces": ["a"]}]}, 'unknown field "spec.conditions"'),
+    ("ss", {f"{SELECTOR}.namespace": "other"}, f'unknown field "{SELECTOR}.namespace"'),
+    (
+        "ss",
+        {f"{AWS}.auth": {}},
+        "name exactly one way to authenticate under auth; this version has: secretRef",
+    ),
+    (
+        "css",
+        {f"{AWS}.auth": {}},
+        ONE_AUTH_OR_NONE,
+    ),
+    ("css", {f"{SELECTOR}.namespace": ABSENT}, f"{SELECTOR}.namespace: Required value"),
+    ("css", {f"{SELECTOR}.namespace": "A"}, f"{SELECTOR}.namespace: Invalid value: {NAMESPACE}"),
+    ("css", {"spec.conditions": [{}]}, "spec.conditions[0].namespaces: Required value"),
+    ("css", {"spec.conditions": [{"namespaces": []}]}, "spec.conditions[0].namespaces"),
+    (
+        "css",
+        {"spec.conditions": [{"namespaces": ["team-*"]}]},
+        f"spec.conditions[0].namespaces[0]: Invalid value: {ONE_NAMESPACE}",
+    ),
+    (
+        "css",
+        {"spec.conditions": [{"namespaces": ["a", "a"]}]},
+        'spec.conditions[0].namespaces[1]: Duplicate value: "a"',
+    ),
+    *(case for kind in ("ss", "css") for case in _of_both(kind)),
+]
+
+
+@pytest.fixture(scope="module")
+def quiet_world(worlds: Worlds) -> Iterator[World]:
+    """A namespace for what is never made. No operator is needed."""
+    world = worlds.new()
+    yield world
+    world.clear()
+
+
+def in_namespace(body: Body, namespace: str) -> Body:
+    body = copy.deepcopy(body)
+    if body["kind"] == "ClusterSecretStore":
+        body["metadata"]["name"] = f"shared-{namespace}"
+    else:
+        body["metadata"]["namespace"] = namespace
+    return body
+
+
+def changed(body: Body, changes: dict[str, Any]) -> Body:
+    """A copy with other values at dotted paths."""
+    body = copy.deepcopy(body)
+    for path, value in changes.items():
+        *steps, last = path.split(".")
+        place: Any = body
+        for step in steps:
+            place = place[int(step)] if isinstance(place, list) else place.setdefault(step, {})
+        if value is ABSENT:
+            del place[last]
+        elif isinstance(place, list):
+            place[int(last)] = value
+        else:
+            place[last] = value
+    return body
+
+
+def tried(cluster: Cluster, body: Body, verb: str = "apply") -> str:
+    """What kubectl says to it, whichever way it goes."""
+    try:
+        return cluster.kubectl(
+            *(verb, "--dry-run=server", "--validate=strict", "-f", "-"), stdin=json.dumps(body)
+        )
+    except CommandError as error:
+        return str(error)
+
+
+def named(case: Refusal) -> str:
+    kind, changes, _ = case
+    (path, value), *_ = changes.items()
+    text = "absent" if value is ABSENT else json.dumps(value)
+    return f"{kind}-{path}-{text[:20]}"
+
+
+@pytest.mark.parametrize("kind", GOOD)
+def test_what_is_right_is_accepted(kind: str, quiet_world: World, installed: Cluster) -> None:
+    """And so every refusal below is due to its one change."""
+    body = in_namespace(GOOD[kind], quiet_world.namespace)
+
+    assert "created (server dry run)" in tried(installed, body)
+
+
+@pytest.mark.parametrize("case", REFUSED, ids=named)
+def test_what_is_wrong_is_refused_with_a_sentence(
+    case: Refusal, quiet_world: World, installed: Cluster
+) -> None:
+    kind, changes, sentence = case
+    body = changed(in_namespace(GOOD[kind], quiet_world.namespace), changes)
+
+    said = tried(installed, body)
+
+    assert "dry run" not in said.replace("--dry-run", ""), "it was accepted"
+    assert sentence in said.replace('Invalid value: "string": ', "Invalid value: ")
+
+
+@pytest.mark.parametrize(
+    "interval", ["1s", "90s", "1h30m", "0.5h", "1500ms", "24h", "99999h", "1h0m0.5s"]
+)
+def test_every_usual_duration_is_accepted(
+    interval: str, quiet_world: World, installed: Cluster
+) -> None:
+    body = in_namespace(EXTERNAL_SECRET, quiet_world.namespace)
+
+    assert "dry run" in tried(installed, changed(body, {"spec.refreshInterval": interval}))
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "refused"),
+    [
+        ({"name": "a"}, {"name": "b"}, True),
+        ({"name": "a"}, ABSENT, True),
+        (ABSENT, {"name": "b"}, True),
+        (ABSENT, {"name": "app"}, False),  # it says what was meant all along
+        ({"name": "app"}, ABSENT, False),
+    ],
+)
+def test_the_target_is_fixed(
+    before: Any, after: Any, refused: bool, quiet_world: World, installed: Cluster
+) -> None:
+    """Else the Secret of the old name would be left behind, or go from under its users."""
+    body = in_namespace(EXTERNAL_SECRET, quiet_world.namespace)
+    # Nothing to do for an operator that happens to run: the store does not exist.
+    body = changed(body, {"spec.secretStoreRef.name": "absent"})
+    quiet_world.delete("ExternalSecret", "app")
+    quiet_world.api.create(changed(body, {"spec.target": before}))
+
+    said = tried(installed, changed(body, {"spec.target": after}), "replace")
+
+    if refused:
+        assert (
+            "spec.target.name: Forbidden: the target Secret cannot be changed after creation "
+            "(without spec.target.name it is the ExternalSecret's own name); create another "
+            "ExternalSecret for the new Secret, move its users, then delete this one"
+        ) in said
+    else:
+        assert "replaced (server dry run)" in said
+
+
+def documented() -> list[tuple[str, Body]]:
+    """Every manifest of ours in the documentation."""
+    return [
+        (f"{page.name}-{body['kind']}", body)
+        for page in sorted([REPOSITORY / "README.md", *REPOSITORY.glob("docs/**/*.md")])
+        for block in page.read_text().split("```yaml\n")[1:]
+        for body in yaml.safe_load_all(block.partition("```")[0])
+        if isinstance(body, dict) and str(body.get("apiVersion")).startswith("syncret.io")
+    ]
+
+
+@pytest.mark.parametrize("body", [pytest.param(body, id=name) for name, body in documented()])
+def test_the_manifests_of_the_documentation_are_accepted(
+    body: Body, quiet_world: World, installed: Cluster
+) -> None:
+    said = tried(installed, in_namespace(body, quiet_world.namespace))
+
+    assert "(server dry run)" in said, said

@@ -1,46 +1,35 @@
 """The composition root: builds the parts, starts them in order, stops them in the other.
 
-kopf is embedded, and some of its habits shape this file (seen in kopf 1.45):
-
-- it takes SIGTERM and SIGINT for itself, so it decides when the process stops;
-- when it exits, it cancels every task younger than itself: ours are created before it starts;
-- it closes its session when it exits, and after a 401 that stays one: it has a session of its own,
-  and ours outlives it, so that the workers can finish what they have begun;
-- it gives up on a watch after a number of failures and then ends the operator: its retries are
-  endless here, and readiness tells what fails.
+What has to outlive kopf is made before it starts, and in its cleanup the workers end what they
+have begun (:mod:`syncret.embed` says why). Then the Leases are given back, so that another replica
+is at work at once.
 """
 
 import asyncio
-import itertools
 import logging
-from collections.abc import AsyncIterator, Iterator
+import uuid
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from random import Random
-from typing import Any, Final
-
-import kopf
+from typing import Final
 
 from syncret import __version__
 from syncret.api.keys import ObjectKey
+from syncret.assignment import Assignment
 from syncret.cache import Cache
 from syncret.clock import Clock, SystemClock
 from syncret.constants import MANAGED_SELECTOR
 from syncret.digest import Digester
 from syncret.digestkey import load_or_create_digest_key
+from syncret.embed import run_kopf
+from syncret.keeper import Keeper
 from syncret.kube.client import KubeClient
 from syncret.kube.connection import Connection, find_connection, open_session
 from syncret.kube.events import EventRecorder
-from syncret.kube.resources import (
-    CLUSTER_SECRET_STORES,
-    DAEMON_SETS,
-    DEPLOYMENTS,
-    EXTERNAL_SECRETS,
-    SECRET_STORES,
-    SECRETS,
-    STATEFUL_SETS,
-)
+from syncret.kube.reflector import Reflector
+from syncret.kube.resources import SECRETS
 from syncret.kube.watchhealth import WatchHealth
 from syncret.providers.registry import parse_provider
 from syncret.queue import Queue
@@ -49,38 +38,63 @@ from syncret.reconcile.storecheck import StoreReconciler
 from syncret.reconcile.stores import StoreClients
 from syncret.reconcile.sync import ExternalSecretReconciler
 from syncret.settings import Settings
+from syncret.sweep import Sweeper
 from syncret.telemetry.http import HttpServer
 from syncret.telemetry.metrics import Metrics
-from syncret.watch import Watcher
+from syncret.watch import REFLECTED, Watcher
 from syncret.worker import Backoff, Result, Workers
 
 logger = logging.getLogger(__name__)
 
-_WATCHED: Final = (
-    EXTERNAL_SECRETS,
-    SECRET_STORES,
-    CLUSTER_SECRET_STORES,
-    SECRETS,
-    DEPLOYMENTS,
-    STATEFUL_SETS,
-    DAEMON_SETS,
-)
+#: What the operator's Leases begin with. Two installations have two namespaces.
+_LEASES: Final = "syncret"
 
-#: Seconds that the handlers get to fill the caches after the last first list has been read.
-_SETTLE: Final = 0.2
+#: Seconds without an event after which the caches have what the first lists had, and the most that
+#: is waited for such a silence.
+_SILENCE: Final = 0.2
+_SILENCE_MOST: Final = 10.0
+
+#: The longest wait between two checks of a store that fails: how late its recovery is noticed.
+_STORE_RETRY_CAP: Final = 15.0
 
 
 async def run(settings: Settings) -> None:
-    """Runs the operator until SIGTERM or SIGINT. Raises SetupError if it cannot start."""
+    """Runs the operator until SIGTERM or SIGINT. Raises SetupError if it cannot go on."""
     async with _built(settings) as operator:
         operator.workers.prepare()
-        starter = asyncio.create_task(_start_when_listed(operator), name="starter")
-        try:
-            await _run_kopf(operator, instance=settings.instance)
-        finally:
-            starter.cancel()
-            if not await operator.workers.drain(settings.shutdown_grace):
+        stop = asyncio.Event()
+        leading = asyncio.create_task(_lead_when_listed(operator), name="leading")
+        tasks = [
+            leading,
+            asyncio.create_task(operator.sweeper.run(), name="sweeping"),
+            *(asyncio.create_task(one.run(), name="reflecting") for one in operator.reflectors),
+        ]
+        for task in tasks:  # none of them ends while all is well
+            task.add_done_callback(lambda _: stop.set())
+
+        async def drain() -> None:
+            # Without the Lease, nothing that runs may be brought to its end.
+            grace = 0.0 if leading.done() else settings.shutdown_grace
+            if not await operator.workers.drain(grace):
                 logger.warning("Some syncs did not end in the grace period and were abandoned")
+
+        try:
+            await run_kopf(
+                watcher=operator.watcher,
+                connection=operator.connection,
+                watches=operator.watches,
+                clock=operator.clock,
+                instance=settings.instance,
+                stop=stop,
+                drain=drain,
+            )
+        finally:
+            await drain()
+            ended = [task for task in tasks if not task.cancel()]
+            if leading not in ended:
+                await operator.keeper.release()
+            for task in ended:
+                task.result()  # raises why it ended
     logger.info("Stopped")
 
 
@@ -88,11 +102,14 @@ async def run(settings: Settings) -> None:
 class _Operator:
     """What starts once everything is built."""
 
+    clock: Clock
     connection: Connection
     watches: WatchHealth
     watcher: Watcher
     workers: Workers[ObjectKey]
-    queue: Queue[ObjectKey]
+    keeper: Keeper
+    sweeper: Sweeper
+    reflectors: Sequence[Reflector]
 
 
 @asynccontextmanager
@@ -101,7 +118,13 @@ async def _built(settings: Settings) -> AsyncIterator[_Operator]:
     clock: Clock = SystemClock()
     cache = Cache()
     metrics = Metrics()
-    queue: Queue[ObjectKey] = Queue(clock)
+    queue: Queue[ObjectKey] = Queue(
+        clock,
+        group_of=partial(_group_of, cache),
+        # No store, and no kind of work, can hold up all of the others.
+        group_limit=settings.workers // 2,
+        periodic_limit=settings.workers * 3 // 4,
+    )
     metrics.watch_queue(queue.depth)
     async with AsyncExitStack() as stack:
         connection = await find_connection(clock=clock, kubeconfig=settings.kubeconfig or "")
@@ -109,9 +132,33 @@ async def _built(settings: Settings) -> AsyncIterator[_Operator]:
             "Syncret %s, using %s", __version__, connection.source, extra={"api": connection.server}
         )
         session = await stack.enter_async_context(open_session(connection))
-        kube = KubeClient(session, connection.server, timeout=settings.kube_timeout)
+        # For what is not the leader's alone: the digest key, and leading itself.
+        own = KubeClient(session, connection.server, timeout=settings.kube_timeout)
         namespace = settings.operator_namespace or connection.default_namespace
-        digester = Digester(await load_or_create_digest_key(kube, namespace))
+        digester = Digester(await load_or_create_digest_key(own, namespace))
+        assignment = Assignment(
+            cache=cache,
+            queue=queue,
+            clock=clock,
+            shards=settings.shards,
+            forget=lambda theirs: external_secrets.forget_namespaces(theirs),  # noqa: PLW0108 - made below
+        )
+        assignment.keeper = keeper = Keeper(
+            own,
+            namespace=namespace,
+            prefix=_LEASES,
+            identity=f"{settings.instance}-{uuid.uuid4().hex[:8]}",
+            shards=settings.shards,
+            duration=settings.lease_duration,
+            clock=clock,
+            gained=assignment.gained,
+            emptied=assignment.emptied,
+        )
+        metrics.watch_shards(lambda: len(keeper.held))
+        kube = KubeClient(
+            session, connection.server, timeout=settings.kube_timeout, may_write=keeper.may_write
+        )
+        watcher = Watcher(cache=cache, queue=queue, digester=digester, works_on=assignment.works_on)
         events = EventRecorder(kube, clock=clock, instance=settings.instance)
         events.start()
         stack.push_async_callback(events.close)
@@ -121,26 +168,47 @@ async def _built(settings: Settings) -> AsyncIterator[_Operator]:
             observer=lambda provider: partial(metrics.provider_call, provider=provider),
             clock=clock,
             ambient_for_secret_stores=settings.ambient_credentials_for_secret_stores,
+            timeout=settings.provider_timeout,
+            shards=settings.shards,
+            tripped=queue.add,
         )
         stack.push_async_callback(stores.close)
         # Jitter needs no cryptographic randomness.
-        backoff = Backoff(base=settings.retry_base, cap=settings.retry_cap, random=Random())  # noqa: S311
-        roller = Roller(
-            cache=cache, kube=kube, events=events, metrics=metrics, digester=digester, clock=clock
-        )
+        random = Random()  # noqa: S311
+        backoff = Backoff(base=settings.retry_base, cap=settings.retry_cap, random=random)
         external_secrets = ExternalSecretReconciler(
             cache=cache,
             kube=kube,
             stores=stores,
-            roller=roller,
+            roller=Roller(
+                cache=cache,
+                kube=kube,
+                events=events,
+                metrics=metrics,
+                digester=digester,
+                clock=clock,
+            ),
             events=events,
             metrics=metrics,
             digester=digester,
             clock=clock,
             backoff=backoff,
+            asked_at=queue.asked_at,
+            worked_until=assignment.worked_until,
         )
         store_checks = StoreReconciler(
-            cache=cache, kube=kube, stores=stores, events=events, clock=clock, backoff=backoff
+            cache=cache,
+            kube=kube,
+            stores=stores,
+            events=events,
+            clock=clock,
+            backoff=Backoff(
+                base=settings.retry_base,
+                cap=min(settings.retry_cap, _STORE_RETRY_CAP),
+                random=random,
+            ),
+            recovered=watcher.store_recovered,
+            reports=assignment.reports,
         )
 
         async def reconcile(key: ObjectKey) -> Result:
@@ -149,76 +217,72 @@ async def _built(settings: Settings) -> AsyncIterator[_Operator]:
             return await store_checks.reconcile(key)
 
         workers = Workers(queue, reconcile, count=settings.workers, backoff=backoff)
-        watches = WatchHealth(_WATCHED, clock=clock)
+        sweeper = Sweeper(kube, known=watcher.known, gone=watcher.gone, clock=clock)
+        watches = WatchHealth(
+            watcher.resources,
+            clock=clock,
+            relisted=lambda one: None if one in REFLECTED else sweeper.relisted(one),
+        )
+        watching = await stack.enter_async_context(
+            open_session(connection, middlewares=[watches], connections=2 * len(REFLECTED))
+        )
+        reflectors = [
+            Reflector(
+                watching,
+                connection.server,
+                resource,
+                handle=partial(watcher.take, resource),
+                known=partial(watcher.known, resource),
+                gone=partial(watcher.gone, resource),
+                clock=clock,
+                # Only the Secrets we wrote: the bytes of all others stay out of this process.
+                label_selector=MANAGED_SELECTOR if resource == SECRETS else "",
+            )
+            for resource in REFLECTED
+        ]
         http = HttpServer(
             settings.http_address,
             metrics=metrics,
             ready_checks={
                 "watches": lambda: watches.problems(clock.monotonic()),
                 "workers": workers.problems,
+                "leases": keeper.problems,
             },
             live_checks={"workers": workers.problems},
         )
         await http.start()
         stack.push_async_callback(http.stop)
         yield _Operator(
+            clock=clock,
             connection=connection,
             watches=watches,
-            watcher=Watcher(cache=cache, queue=queue, digester=digester),
+            watcher=watcher,
             workers=workers,
-            queue=queue,
+            keeper=keeper,
+            sweeper=sweeper,
+            reflectors=reflectors,
         )
 
 
-async def _start_when_listed(operator: _Operator) -> None:
-    """Starts the workers when the caches are full: before, a store would seem to be missing."""
+def _group_of(cache: Cache, key: ObjectKey) -> ObjectKey | str:
+    """The readers of one store are a group; checks of stores are one, too."""
+    external_secret = cache.external_secrets.get(key)
+    return external_secret.store if external_secret is not None else "other"
+
+
+async def _lead_when_listed(operator: _Operator) -> None:
+    """Leads from when the caches are full: before, a store would seem to be missing."""
     await operator.watches.wait_all_listed()
-    await asyncio.sleep(_SETTLE)
+    await _silence(operator.watcher)
+    logger.info("The caches are full")
     operator.workers.start()
-    logger.info("Ready", extra={"queued": operator.queue.depth()["urgent"]})
+    await operator.keeper.run()
 
 
-async def _run_kopf(operator: _Operator, *, instance: str) -> None:
-    registry = kopf.OperatorRegistry()
-    operator.watcher.register(registry)
-
-    @kopf.on.login(registry=registry)
-    async def login(**_: Any) -> kopf.AiohttpSession:
-        return kopf.AiohttpSession(
-            server=operator.connection.server,
-            aiohttp_session=open_session(operator.connection, middlewares=[operator.watches]),
-            default_namespace=operator.connection.default_namespace,
-        )
-
-    await kopf.operator(
-        registry=registry,
-        settings=_kopf_settings(),
-        clusterwide=True,
-        # Not given, kopf looks the user's name up and dies where the uid has none, as in the image.
-        identity=instance,  # type: ignore[arg-type]  # a NewType of str that kopf does not export
-    )
-
-
-def _kopf_settings() -> kopf.OperatorSettings:
-    settings = kopf.OperatorSettings()
-    settings.scanning.disabled = True  # our CRDs are known: no permission on CRDs is needed
-    settings.peering.standalone = True
-    settings.posting.enabled = False  # log lines must not become Events
-    settings.watching.chunk_size = 500
-    # Only the Secrets we wrote: the bytes of all others stay out of this process.
-    settings.watching.label_selectors["v1", "secrets"] = MANAGED_SELECTOR
-    settings.queueing.idle_timeout = 0.05  # a task per object, only while its events flow
-    settings.queueing.worker_limit = None  # kopf's limit holds its slot for the idle timeout
-    settings.process.ultimate_exiting_timeout = None  # else a thread is shot ten minutes later
-    settings.networking.error_backoffs = _Endless((1, 1, 2, 3, 5, 8, 13, 21))
-    return settings
-
-
-class _Endless:
-    """An endless iterable of delays, anew for every request: the given ones, then the last."""
-
-    def __init__(self, delays: tuple[float, ...]) -> None:
-        self._delays = delays
-
-    def __iter__(self) -> Iterator[float]:
-        return itertools.chain(self._delays, itertools.repeat(self._delays[-1]))
+async def _silence(watcher: Watcher) -> None:
+    """What has been read of the first lists is handled by tasks of kopf's: lets them end."""
+    for _ in range(round(_SILENCE_MOST / _SILENCE)):
+        handled = watcher.handled
+        await asyncio.sleep(_SILENCE)
+        if watcher.handled == handled:
+            return

@@ -58,6 +58,10 @@ class Table(Generic[K, V]):
         """The records that an index lists under a term."""
         return [self._records[key] for key in self._indices[index].get(term, ())]
 
+    def count(self, index: str, term: Hashable) -> int:
+        """How many records an index lists under a term."""
+        return len(self._indices[index].get(term, ()))
+
     def __len__(self) -> int:
         return len(self._records)
 

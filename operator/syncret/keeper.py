@@ -25,14 +25,15 @@ from typing import Any, Final
 from syncret.clock import Clock, sleep
 from syncret.errors import LeadershipLost, SyncretError
 from syncret.kube.client import KubeClient
-from syncret.kube.lease import REQUEST_TIMEOUT, Lease
+from syncret.kube.lease import Lease
 from syncret.kube.resources import LEASES
 from syncret.shards import fair_share
 
 logger = logging.getLogger(__name__)
 
-#: Seconds between two steps.
-STEP: Final = 1.0
+#: Steps in the duration of a Lease, and the part of it that one request may take.
+STEPS: Final = 15
+_REQUEST: Final = 0.27
 
 #: On every Lease of an installation: a list by it shows them all.
 LABEL: Final = "syncret.io/lease"
@@ -81,12 +82,17 @@ class Keeper:
         self._held: set[int] = set()
         self._leaving: dict[int, asyncio.Task[None]] = {}
         self._renewed_at = 0.0
+        self._problem = ""
         self._replicas: dict[str, Lease] = {}
 
     @property
     def held(self) -> frozenset[int]:
         """The shards that are worked on here."""
         return frozenset(self._held - self._leaving.keys())
+
+    def problems(self) -> list[str]:
+        """A sentence for what keeps this replica from taking part; nothing if all is well."""
+        return [self._problem] if self._problem else []
 
     def may_write(self) -> bool:
         """Whether everything that this replica took is still its own."""
@@ -100,7 +106,7 @@ class Keeper:
         """Keeps the shards until it is cancelled. Raises LeadershipLost."""
         while True:
             await self._step()
-            await sleep(self._clock, STEP)
+            await sleep(self._clock, self._duration / STEPS)
 
     async def release(self) -> None:
         """Gives everything back, so that others need not wait until it expires."""
@@ -147,12 +153,15 @@ class Keeper:
                 LEASES,
                 namespace=self._namespace,
                 label_selector=self._selector,
-                timeout=REQUEST_TIMEOUT,
+                timeout=self._duration * _REQUEST,
             ):
                 bodies.update((body["metadata"]["name"], body) for body in page.items)
         except SyncretError as error:
-            logger.warning("Leases are not read: %s", error.message)
+            if self._problem != error.message:
+                logger.warning("Leases are not read: %s", error.message)
+            self._problem = error.message
             return False
+        self._problem = ""
         for lease in self._leases:
             lease.observe(bodies.get(lease.name))
         if self._own is not None:

@@ -23,7 +23,7 @@ import asyncio
 import heapq
 import itertools
 from collections import Counter, OrderedDict, deque
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 from enum import IntEnum
 from typing import Final, Generic, NamedTuple, TypeVar
 
@@ -180,6 +180,10 @@ class Queue(Generic[K]):
     def asked_at(self, key: K) -> float:
         """Since when the run in progress of a key was wanted, in monotonic seconds."""
         return self._running[key].since
+
+    def running(self) -> Iterable[K]:
+        """The keys that run now."""
+        return tuple(self._running)
 
     def done(self, key: K) -> None:
         """Ends the run of a key; what was asked of it meanwhile joins the queue."""

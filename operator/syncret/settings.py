@@ -47,6 +47,8 @@ class Settings:
         log_level: The least level of Syncret's own messages; see telemetry.logs for the others'.
         log_format: "json", "console", or "auto": console on a terminal, else json.
         workers: How many objects are reconciled at the same time.
+        shards: How many parts the cluster's namespaces are divided into, for replicas to share.
+        lease_duration: How long a replica that is gone keeps the others from its work.
         operator_namespace: Where the operator's own Secret is; None: that of the connection.
         kubeconfig: The file that says how to reach the cluster; None: KUBECONFIG, else the pod's
             own identity, else the usual place.
@@ -63,7 +65,9 @@ class Settings:
     http_address: Address = Address("0.0.0.0", 8080)  # noqa: S104 - the kubelet and Prometheus come from outside
     log_level: str = "info"
     log_format: str = "auto"
-    workers: int = 16
+    workers: int = 128
+    shards: int = 1
+    lease_duration: float = 15.0
     operator_namespace: str | None = None
     kubeconfig: str | None = None
     ambient_credentials_for_secret_stores: bool = False
@@ -260,9 +264,23 @@ _OPTIONS: Final = (
     ),
     _Option(
         "workers",
-        _number(1, 256),
+        _number(4, 1024),
         "NUMBER",
-        "how many objects are reconciled at the same time, 1 to 256",
+        "how many objects are reconciled at the same time, 4 to 1024; the readers of one store "
+        "never take more than half of them",
+    ),
+    _Option(
+        "shards",
+        _number(1, 64),
+        "NUMBER",
+        "how many parts the namespaces are divided into, for that many replicas to work at the "
+        "same time; the same for every replica",
+    ),
+    _Option(
+        "lease_duration",
+        _seconds(2, 600),
+        "DURATION",
+        "how long a replica that is gone keeps the others from its work",
     ),
     _Option(
         "operator_namespace",

@@ -1,4 +1,7 @@
-"""From the cluster to the caches and the queue: kopf's event handlers.
+"""From the cluster to the caches and the queue: the handlers of what is watched.
+
+kopf calls them for stores and workloads, a reflector (:mod:`syncret.kube.reflector`) for what
+comes by the ten thousand, ExternalSecrets and their Secrets.
 
 A handler decides nothing. It turns a body into a slim record, puts it in the cache, and adds the
 keys that the difference concerns to the queue. Only ``on.event`` is used: every other kind of kopf
@@ -12,6 +15,7 @@ relist after a lost watch (kopf gives its events no type) repeats what is known:
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
+from itertools import chain
 from typing import Any, Final, Protocol
 
 import kopf
@@ -28,9 +32,18 @@ from syncret.api.workload import (
     parse_workload,
 )
 from syncret.cache import Cache
-from syncret.constants import GROUP, VERSION
 from syncret.digest import Digester
-from syncret.queue import Queue
+from syncret.kube.resources import (
+    CLUSTER_SECRET_STORES,
+    DAEMON_SETS,
+    DEPLOYMENTS,
+    EXTERNAL_SECRETS,
+    SECRET_STORES,
+    SECRETS,
+    STATEFUL_SETS,
+    Resource,
+)
+from syncret.queue import Priority, Queue
 
 logger = logging.getLogger(__name__)
 
@@ -40,39 +53,64 @@ Body = Mapping[str, Any]
 _SPREAD_EACH: Final = 0.02
 _SPREAD_MOST: Final = 30.0
 
-_STORE_PLURALS: Final[Mapping[Kind, str]] = {
-    "SecretStore": "secretstores",
-    "ClusterSecretStore": "clustersecretstores",
-}
-_WORKLOAD_PLURALS: Final[Mapping[WorkloadKind, str]] = {
-    "Deployment": "deployments",
-    "StatefulSet": "statefulsets",
-    "DaemonSet": "daemonsets",
-}
+#: What kopf does not watch.
+REFLECTED: Final = (EXTERNAL_SECRETS, SECRETS)
+
+#: Namespace, name and uid.
+Identity = tuple[str, str, str]
 
 
 class Watcher:
     """The handlers and what they fill."""
 
-    def __init__(self, *, cache: Cache, queue: Queue[ObjectKey], digester: Digester) -> None:
+    def __init__(
+        self,
+        *,
+        cache: Cache,
+        queue: Queue[ObjectKey],
+        digester: Digester,
+        works_on: Callable[[str], bool] = lambda _: True,
+    ) -> None:
+        """``works_on``: whether objects of a namespace are this replica's to work on."""
         self._cache = cache
         self._queue = queue
         self._digester = digester
+        self._works_on = works_on
+        self._handlers: Mapping[Resource, Callable[[Body, bool], None]] = {
+            EXTERNAL_SECRETS: self.external_secret,
+            SECRET_STORES: partial(self.store, "SecretStore"),
+            CLUSTER_SECRET_STORES: partial(self.store, "ClusterSecretStore"),
+            SECRETS: self.secret,
+            DEPLOYMENTS: partial(self.workload, "Deployment"),
+            STATEFUL_SETS: partial(self.workload, "StatefulSet"),
+            DAEMON_SETS: partial(self.workload, "DaemonSet"),
+        }
+        #: Events that were handled, to see when a burst of them is over.
+        self.handled = 0
+
+    @property
+    def resources(self) -> tuple[Resource, ...]:
+        """What is watched."""
+        return tuple(self._handlers)
 
     def register(self, registry: kopf.OperatorRegistry) -> None:
-        """Makes kopf watch what we need. Which Secrets it sees is set in ``app.py``."""
+        """Makes kopf watch what is not reflected."""
 
-        def on(group: str, version: str, plural: str, handle: Callable[[Body, bool], None]) -> None:
-            @kopf.on.event(group, version, plural, registry=registry, id=plural)
+        def on(resource: Resource) -> None:
+            place = (resource.group, resource.version, resource.plural)
+
+            @kopf.on.event(*place, registry=registry, id=resource.plural)
             async def handler(event: Mapping[str, Any], **_: Any) -> None:
-                handle(event["object"], event["type"] == "DELETED")
+                self.take(resource, event["object"], event["type"] == "DELETED")
 
-        on(GROUP, VERSION, "externalsecrets", self.external_secret)
-        for kind, plural in _STORE_PLURALS.items():
-            on(GROUP, VERSION, plural, partial(self.store, kind))
-        on("", "v1", "secrets", self.secret)
-        for workload_kind, plural in _WORKLOAD_PLURALS.items():
-            on("apps", "v1", plural, partial(self.workload, workload_kind))
+        for resource in self._handlers:
+            if resource not in REFLECTED:
+                on(resource)
+
+    def take(self, resource: Resource, body: Body, deleted: bool) -> None:
+        """Takes in an object as it is now, or as it was when it was deleted."""
+        self.handled += 1
+        self._handlers[resource](body, deleted)
 
     def external_secret(self, body: Body, deleted: bool) -> None:
         meta = body["metadata"]
@@ -82,12 +120,12 @@ class Watcher:
                 return
             self._cache.external_secrets.drop(key)
             self._queue.forget(key)
-            self._queue.add(key)  # one more round, which forgets what is remembered of it
+            self._add(key)  # one more round, which forgets what is remembered of it
             return
         record = parse_external_secret(body)
         old = self._cache.external_secrets.put(key, record)
         if old != record:  # the status does not count: we wrote it
-            self._queue.add(key)
+            self._add(key)
 
     def store(self, kind: Kind, body: Body, deleted: bool) -> None:
         record = parse_store(kind, body)
@@ -100,7 +138,7 @@ class Watcher:
         )
         changed = deleted or _differs(old, record)
         if changed:
-            self._queue.add(record.key)
+            self._add(record.key)
         # Readers that failed try again when the store has recovered.
         if changed or (old is not None and old.ready_status != record.ready_status):
             self._add_readers(record.key, first_seen=old is None)
@@ -109,7 +147,7 @@ class Watcher:
         record = parse_secret(body, self._digester)
         key = (record.namespace, record.name)
         known = self._cache.secrets.get(key)
-        if known is not None and _older(record, known):
+        if known is not None and record.older_than(known):
             return  # the answer to our own write was faster than the watch
         if deleted and _replaced(known, body["metadata"]):
             return
@@ -133,18 +171,47 @@ class Watcher:
         if old != record:
             self._add_consumers_of(key.namespace, _consumed(old) | _consumed(record))
 
+    def store_recovered(self, store: ObjectKey) -> None:
+        """Lets the readers of a store that may be read again try at once, spread out."""
+        self._add_readers(store, first_seen=False)
+
+    def known(self, resource: Resource) -> list[Identity]:
+        """What the cache has of a resource."""
+        if resource == EXTERNAL_SECRETS:
+            return [(es.key.namespace, es.key.name, es.uid) for es in self._cache.external_secrets]
+        if resource == SECRETS:
+            return [(one.namespace, one.name, one.uid) for one in self._cache.secrets]
+        records: Iterable[Store | Workload] = chain(self._cache.stores, self._cache.workloads)
+        return [
+            (record.key.namespace, record.key.name, record.uid)
+            for record in records
+            if record.key.kind == resource.kind
+        ]
+
+    def gone(self, resource: Resource, identity: Identity) -> None:
+        """An object was deleted, and no watch has told of it."""
+        namespace, name, uid = identity
+        meta = {"namespace": namespace, "name": name, "uid": uid, "resourceVersion": ""}
+        self._handlers[resource]({"metadata": meta}, True)
+
+    def _add(
+        self, key: ObjectKey, *, priority: Priority = Priority.URGENT, delay: float = 0.0
+    ) -> None:
+        if self._works_on(key.namespace):
+            self._queue.add(key, priority=priority, delay=delay)
+
     def _add_readers(self, store: ObjectKey, *, first_seen: bool) -> None:
         """Queues every ExternalSecret that reads the store; spread, where there are many."""
         readers = self._cache.external_secrets.by("store", store)
         # At the start everything is seen for the first time; the rounds are free of calls then.
         gap = 0.0 if first_seen else min(_SPREAD_EACH, _SPREAD_MOST / max(1, len(readers)))
         for number, reader in enumerate(readers):
-            self._queue.add(reader.key, delay=number * gap)
+            self._add(reader.key, priority=Priority.FORCED, delay=number * gap)
 
     def _add_consumers_of(self, namespace: str, secrets: Iterable[str]) -> None:
         for secret in secrets:
             for external_secret in self._cache.external_secrets.by("target", (namespace, secret)):
-                self._queue.add(external_secret.key)
+                self._add(external_secret.key)
 
 
 class _Known(Protocol):
@@ -165,20 +232,6 @@ def _replaced(known: _Known | None, deleted: Mapping[str, Any]) -> bool:
 
 def _differs(old: Store | None, new: Store) -> bool:
     return old is None or (old.uid, old.generation) != (new.uid, new.generation)
-
-
-def _older(record: ManagedSecret, known: ManagedSecret) -> bool:
-    """Whether a record shows an earlier state of the same Secret than the known one.
-
-    Resource versions of one object may be compared as numbers (KEP-5504); an API server that has
-    others gives no comparison, and the event counts.
-    """
-    if record.uid != known.uid:
-        return False
-    try:
-        return int(record.resource_version) < int(known.resource_version)
-    except ValueError:
-        return False
 
 
 def _content(record: ManagedSecret) -> tuple[Any, ...]:

@@ -30,6 +30,8 @@ _KINDS: Final[Mapping[str, tuple[str, str, bool]]] = {
     "ReplicaSet": ("apps/v1", "replicasets", True),
     "ClusterRole": ("rbac.authorization.k8s.io/v1", "clusterroles", False),
     "ClusterRoleBinding": ("rbac.authorization.k8s.io/v1", "clusterrolebindings", False),
+    "Role": ("rbac.authorization.k8s.io/v1", "roles", True),
+    "RoleBinding": ("rbac.authorization.k8s.io/v1", "rolebindings", True),
     "ValidatingAdmissionPolicy": (
         "admissionregistration.k8s.io/v1",
         "validatingadmissionpolicies",

@@ -26,7 +26,13 @@ from testbed.progress import Progress
 HERE: Final = Path(__file__).parent
 
 #: Short delays, so that several retries fit into a test.
-HASTY: Final = ("--retry-base=200ms", "--retry-cap=1s", "--log-level=debug", "--log-format=json")
+HASTY: Final = (
+    "--retry-base=200ms",
+    "--retry-cap=1s",
+    "--lease-duration=3s",
+    "--log-level=debug",
+    "--log-format=json",
+)
 
 StartAlone = Callable[..., Operator]
 

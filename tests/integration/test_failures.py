@@ -74,14 +74,18 @@ class Played:
         self.case.prepare(self.site)
 
     def break_(self) -> None:
-        """Breaks it, and changes a value in AWS: a careless operator would write that one."""
+        """Breaks it; where that takes a new value, with one."""
         world = self.site.world
         if not self.case.meddles:
             self.secret = world.find("Secret", "app")
         self.case.break_(self.site)
         if self.case.meddles:
             self.secret = world.find("Secret", "app")
-        world.put("good", "new")
+            world.put("good", "new")
+
+    def tempt(self) -> None:
+        """Changes a value in AWS: a careless operator would write that one."""
+        self.site.world.put("good", "new")
 
     def is_ready(self, status: str) -> bool:
         body = self.site.world.get("ExternalSecret", "app")
@@ -120,6 +124,7 @@ def played(worlds: Worlds, moto: Moto, shared: Operator) -> Iterator[dict[str, P
     _patiently(every, lambda each: each.is_ready("False"))
     for each in every:
         each.failing = each.look()
+        each.tempt()
     _patiently(every, lambda each: each.is_tried_again() and each.is_told())
     for each in every:
         each.still = each.look()

@@ -13,7 +13,7 @@ from integration.api import Api
 from integration.audit import Audit
 from integration.conftest import StartAlone
 from integration.manifests import entry, env
-from integration.world import World
+from integration.world import World, leases
 from testbed.operator import NAMESPACE
 
 Permission = tuple[str, str, str]  # group, resource, verb
@@ -65,12 +65,14 @@ class NarrowRole:
                 "roleRef": {"apiGroup": rbac, "kind": "ClusterRole", "name": self.name},
                 "subjects": [{"kind": "ServiceAccount", "name": self.name, "namespace": NAMESPACE}],
             },
+            *leases(self.api, self.name, NAMESPACE, account=self.name),
         )
 
     def remove(self) -> None:
         for kind in ("ClusterRoleBinding", "ClusterRole"):
             self.api.delete(kind, self.name)
-        self.api.delete("ServiceAccount", self.name, NAMESPACE)
+        for kind in ("RoleBinding", "Role", "ServiceAccount"):
+            self.api.delete(kind, self.name, NAMESPACE)
 
 
 @pytest.fixture
@@ -244,7 +246,9 @@ def test_every_permission_of_the_chart_is_used_and_no_other_is_asked_for(
     """Drives the operator through all that it does, the refused restart included."""
     world = lonely_world
     mark = audit.mark()
-    world.operator = alone(env={"POD_NAMESPACE": world.namespace})  # a digest key is made
+    world.apply(*leases(world.api, "syncret", world.namespace, account="syncret"))
+    # A digest key is made, and a Lease for the replica itself.
+    world.operator = alone("--shards=2", env={"POD_NAMESPACE": world.namespace})
     kinds = ("Deployment", "StatefulSet", "DaemonSet")
     for kind in kinds:
         world.workload("reader", kind=kind, container=env("app", "k"))
@@ -285,11 +289,13 @@ def test_every_permission_of_the_chart_is_used_and_no_other_is_asked_for(
         "the shared store is checked",
     )
 
-    chart = world.api.get("ClusterRole", "syncret")
-    assert chart is not None
+    assert world.operator.stop() == 0
+    role, own = world.api.get("ClusterRole", "syncret"), world.api.get("Role", "syncret", NAMESPACE)
+    assert role is not None
+    assert own is not None
     granted = {
         (group, resource, verb)
-        for rule in chart["rules"]
+        for rule in (*role["rules"], *own["rules"])
         for group in rule["apiGroups"]
         for resource in rule["resources"]
         for verb in rule["verbs"]

@@ -14,7 +14,7 @@ from contract.proxy import Hang, Proxy
 from integration import manifests
 from integration.conftest import StartAlone
 from integration.manifests import entry, env
-from integration.world import World
+from integration.world import World, leases
 from testbed.cluster import Cluster
 from testbed.controlplane import free_ports
 from testbed.kubeconfig import write_kubeconfig
@@ -203,7 +203,7 @@ def test_what_has_begun_is_brought_to_its_end(
     ("flag", "sentence"),
     [
         ("--retry-base=never", '--retry-base: "never" is not a duration: write numbers with'),
-        ("--workers=0", '--workers: "0" is not a whole number from 1 to 256'),
+        ("--workers=0", '--workers: "0" is not a whole number from 4 to 1024'),
         ("--log-level=loud", '--log-level: "loud" is none of debug, info, warning, error'),
         ("--no-such-flag", "unrecognized arguments: --no-such-flag"),
         ("--http-address=nowhere", '--http-address: "nowhere" is not an address: write host:port'),
@@ -253,6 +253,7 @@ def test_the_digest_key_is_made_once_and_its_loss_restarts_nothing(
     lonely_world: World, alone: StartAlone
 ) -> None:
     world = lonely_world
+    world.apply(*leases(world.api, "syncret", world.namespace, account="syncret"))
     operator = world.operator = alone(env={"POD_NAMESPACE": world.namespace})
     secret = world.get("Secret", KEY)
     assert secret["immutable"] is True

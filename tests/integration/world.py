@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar
 
 from integration import manifests
 from integration.api import Api, ApiError
-from testbed.operator import Operator
+from testbed.operator import NAMESPACE, Operator
 
 T = TypeVar("T")
 Body = dict[str, Any]
@@ -245,3 +245,21 @@ class Worlds:
         self.api.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
         world.apply(manifests.credentials(namespace), manifests.store(namespace, world.endpoint))
         return world
+
+
+def leases(api: Api, name: str, namespace: str, *, account: str) -> tuple[dict[str, Any], ...]:
+    """The chart's Role, in another namespace or for another ServiceAccount."""
+    chart = api.get("Role", "syncret", NAMESPACE)
+    assert chart is not None
+    rbac = "rbac.authorization.k8s.io"
+    meta = {"name": name, "namespace": namespace}
+    return (
+        {"apiVersion": f"{rbac}/v1", "kind": "Role", "metadata": meta, "rules": chart["rules"]},
+        {
+            "apiVersion": f"{rbac}/v1",
+            "kind": "RoleBinding",
+            "metadata": meta,
+            "roleRef": {"apiGroup": rbac, "kind": "Role", "name": name},
+            "subjects": [{"kind": "ServiceAccount", "name": account, "namespace": NAMESPACE}],
+        },
+    )

@@ -77,6 +77,10 @@ class Engine:
             observer=lambda name: partial(self.metrics.provider_call, provider=name),
             clock=clock,
             ambient_for_secret_stores=False,
+            tripped=self.queue.add,
+            # Nobody moves the clock while a key is worked on.
+            gather=0.0,
+            patience=0.0,
         )
         backoff = Backoff(base=1.0, cap=300.0, random=Random(1))  # noqa: S311 - jitter
         self.external_secrets = ExternalSecretReconciler(
@@ -96,6 +100,7 @@ class Engine:
             digester=digester,
             clock=clock,
             backoff=backoff,
+            asked_at=self.queue.asked_at,
         )
         self.store_checks = StoreReconciler(
             cache=cache,
@@ -103,7 +108,8 @@ class Engine:
             stores=self.stores,
             events=self.events,
             clock=clock,
-            backoff=backoff,
+            backoff=Backoff(base=1.0, cap=15.0, random=Random(1)),  # noqa: S311 - jitter
+            recovered=self.watcher.store_recovered,
         )
 
     def list(self) -> None:

@@ -50,7 +50,11 @@ class Operator:
 
     cluster: Cluster
     processes: Processes
-    arguments: Sequence[str] = ("--log-level=debug", "--log-format=json")
+    arguments: Sequence[str] = (
+        "--log-level=debug",
+        "--log-format=json",
+        "--lease-duration=3s",  # a killed one keeps its successor waiting for as long
+    )
     env: Mapping[str, str] = field(default_factory=dict)
     name: str = "operator"
     service_account: str = SERVICE_ACCOUNT

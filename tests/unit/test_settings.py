@@ -32,6 +32,8 @@ EXAMPLES = {
     "log_level": ("debug", "debug"),
     "log_format": ("json", "json"),
     "workers": ("64", 64),
+    "shards": ("3", 3),
+    "lease_duration": ("30s", 30.0),
     "operator_namespace": ("platform", "platform"),
     "kubeconfig": ("/etc/kubeconfig", "/etc/kubeconfig"),
     "provider_timeout": ("2.5s", 2.5),
@@ -60,7 +62,7 @@ def test_defaults() -> None:
     chosen = settings(POD_NAME="syncret-0")
     assert chosen == Settings(instance="syncret-0")
     assert str(chosen.http_address) == "0.0.0.0:8080"
-    assert chosen.workers == 16
+    assert chosen.workers == 128
     assert not chosen.ambient_credentials_for_secret_stores
 
 
@@ -145,9 +147,11 @@ def test_what_is_no_address(capsys: pytest.CaptureFixture[str], text: str) -> No
     [
         ("log_level", "trace", '"trace" is none of debug, info, warning, error'),
         ("log_format", "xml", '"xml" is none of auto, json, console'),
-        ("workers", "0", '"0" is not a whole number from 1 to 256'),
-        ("workers", "257", '"257" is not a whole number from 1 to 256'),
-        ("workers", "many", '"many" is not a whole number from 1 to 256'),
+        ("workers", "3", '"3" is not a whole number from 4 to 1024'),
+        ("workers", "1025", '"1025" is not a whole number from 4 to 1024'),
+        ("workers", "many", '"many" is not a whole number from 4 to 1024'),
+        ("shards", "0", '"0" is not a whole number from 1 to 64'),
+        ("lease_duration", "1s", "1s is out of range: choose from 2s to 10m"),
         ("operator_namespace", "Not_One", '"Not_One" is not the name of a namespace'),
         ("provider_timeout", "10", '"10" is not a duration: write numbers with the units h, m, s'),
         ("provider_timeout", "0", "0 is out of range: choose from 100ms to 10m"),
@@ -190,5 +194,16 @@ def test_help_shows_every_flag_with_its_variable_and_default() -> None:
     for name in [*EXAMPLES, BOOLEAN]:
         assert flag(name) in shown
         assert variable(name) in shown
-    for default in ["0.0.0.0:8080", "info", "auto", "16", "false", "10s", "15s", "20s", "1s", "5m"]:
+    for default in [
+        "0.0.0.0:8080",
+        "info",
+        "auto",
+        "128",
+        "false",
+        "10s",
+        "15s",
+        "20s",
+        "1s",
+        "5m",
+    ]:
         assert f"[default: {default}; or SYNCRET_" in shown

@@ -10,6 +10,7 @@ from support.clock import FakeClock
 from support.objects import external_secret_body, secret_body, store_body, workload_body
 from syncret.api.keys import ObjectKey
 from syncret.api.secret import parse_secret
+from syncret.api.store import parse_store
 from syncret.api.workload import WorkloadKey
 from syncret.cache import Cache
 from syncret.digest import Digester
@@ -299,7 +300,7 @@ async def test_a_workload_of_another_namespace_is_none_of_ours(known: Watched) -
 
 
 async def test_what_kopf_is_asked_for(watched: Watched) -> None:
-    """Seven resources, and no handler that would write to them."""
+    """What is not reflected, and no handler that would write to it."""
     registry = kopf.OperatorRegistry()
     watched.watcher.register(registry)
     handlers = registry._watching.get_all_handlers()
@@ -307,17 +308,16 @@ async def test_what_kopf_is_asked_for(watched: Watched) -> None:
         "clustersecretstores",
         "daemonsets",
         "deployments",
-        "externalsecrets",
-        "secrets",
         "secretstores",
         "statefulsets",
     ]
     for others in (registry._changing, registry._spawning, registry._indexing, registry._webhooks):
         assert list(others.get_all_handlers()) == []
     # One as kopf calls it: a list's events have no type.
-    (handler,) = (handler for handler in handlers if handler.id == "externalsecrets")
-    body = external_secret_body("db", dataFrom=EXTRACT)
+    (handler,) = (handler for handler in handlers if handler.id == "secretstores")
+    body = store_body("aws")
+    key = parse_store("SecretStore", body).key
     for kind, there in ((None, True), ("DELETED", False), ("ADDED", True)):
         handle = cast("Callable[..., Awaitable[None]]", handler.fn)
         await handle(event={"type": kind, "object": body}, logger=None, body=body)
-        assert (watched.cache.external_secrets.get(KEY) is not None) is there
+        assert (watched.cache.stores.get(key) is not None) is there

@@ -29,6 +29,19 @@ class ManagedSecret:
     immutable: bool = False
     labelled: bool = True
 
+    def older_than(self, other: "ManagedSecret") -> bool:
+        """Whether this shows an earlier state of the same Secret.
+
+        Resource versions of one object may be compared as numbers (KEP-5504); an API server that
+        has others gives no comparison, and the answer is no.
+        """
+        if self.uid != other.uid:
+            return False
+        try:
+            return int(self.resource_version) < int(other.resource_version)
+        except ValueError:
+            return False
+
     def published(self, digester: Digester) -> str:
         """The digest of all of its data, as ``status.dataHash`` shows it."""
         return publish_data(digester, self.namespace, self.name, self.digests)

@@ -28,8 +28,8 @@ logger = logging.getLogger(__name__)
 #: Seconds that a Lease holds without a renewal. As client-go's default.
 DURATION: Final = 15.0
 
-#: Seconds for one request.
-REQUEST_TIMEOUT: Final = 4.0
+#: The part of the duration that one request may take.
+_REQUEST: Final = 0.27
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +67,7 @@ class Lease:
         self._labels = labels or {}
         self._seen: _Seen | None = None
         self._held_until = 0.0
+        self._told = ""
         #: When the former holder renewed last, in wall seconds; None if there was none.
         self.former_renewal: float | None = None
 
@@ -136,7 +137,7 @@ class Lease:
         self._held_until = 0.0
         try:
             await self._kube.delete(
-                LEASES, namespace=self._namespace, name=self.name, timeout=REQUEST_TIMEOUT
+                LEASES, namespace=self._namespace, name=self.name, timeout=self._duration * _REQUEST
             )
         except KubeError as error:
             logger.debug("A Lease was not deleted", extra={"lease": self.name, **_why(error)})
@@ -145,6 +146,7 @@ class Lease:
         sent, seen = self._clock.monotonic(), self._seen
         written = await (self._create(spec) if seen is None else self._patch(spec, seen))
         if written:
+            self._told = ""
             self._held_until = sent + self._duration
         return written
 
@@ -164,7 +166,7 @@ class Lease:
                 },
                 namespace=self._namespace,
                 field_manager=FIELD_MANAGER,
-                timeout=REQUEST_TIMEOUT,
+                timeout=self._duration * _REQUEST,
             )
         except KubeError as error:
             self._tell(error)
@@ -180,7 +182,7 @@ class Lease:
                 namespace=self._namespace,
                 name=self.name,
                 field_manager=FIELD_MANAGER,
-                timeout=REQUEST_TIMEOUT,
+                timeout=self._duration * _REQUEST,
             )
         except (KubeConflict, KubeNotFound):
             # Somebody else has written it, or we have and did not see the answer. The next list
@@ -221,8 +223,11 @@ class Lease:
         return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
     def _tell(self, error: KubeError) -> None:
-        logger.warning(
-            "The Lease %s was not written: %s", self.name, error.message, extra=_why(error)
+        # Once for each kind of failure: it is tried again every second.
+        level = logging.DEBUG if self._told == error.message else logging.WARNING
+        self._told = error.message
+        logger.log(
+            level, "The Lease %s was not written: %s", self.name, error.message, extra=_why(error)
         )
 
 

@@ -47,7 +47,7 @@ class WatchGuard:
             response = await handler(request)
             if response.status not in _WAITED_OUT and response.status < 500:
                 if request.url.query.get("watch") == "true" and response.status == 200:
-                    response.content = cast(aiohttp.StreamReader, _Stream(response.content))
+                    response.content = cast("aiohttp.StreamReader", _Stream(response.content))
                 return response
             response.release()
             await sleep(self._clock, DELAYS[min(attempt, len(DELAYS) - 1)])

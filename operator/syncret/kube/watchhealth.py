@@ -11,7 +11,7 @@ stream that stands but tells nothing: kopf itself renews those (its inactivity t
 """
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Final
 
@@ -35,6 +35,8 @@ class _Stream:
     resource: Resource
     namespace: str
     listed: bool = False
+    #: A list was begun after the first one: what was deleted before it may have gone unseen.
+    relisting: bool = False
     last_success: float | None = None
     failing_since: float | None = None
     status: int = _UNANSWERED
@@ -53,9 +55,16 @@ class WatchHealth:
     """
 
     def __init__(
-        self, expected: Collection[Resource], *, clock: Clock, namespaces: Collection[str] = ()
+        self,
+        expected: Collection[Resource],
+        *,
+        clock: Clock,
+        namespaces: Collection[str] = (),
+        relisted: Callable[[Resource], None] = lambda _: None,
     ) -> None:
+        """``relisted`` is told of every list of a resource that is complete, but for the first."""
         self._clock = clock
+        self._relisted = relisted
         self._streams: dict[str, _Stream] = {}
         for resource in expected:
             for namespace in (namespaces or ("",)) if resource.namespaced else ("",):
@@ -84,9 +93,18 @@ class WatchHealth:
         self._succeeded(stream, verb)
         # A watch that begins with the list itself (WatchList) says nothing of the list's end.
         if watch and "sendInitialEvents" not in request.url.query:
+            if stream.relisting:
+                stream.relisting = False
+                self._relisted(stream.resource)
             stream.listed = True
             self._set_if_listed()
+        elif not watch and stream.listed:
+            stream.relisting = True
         return response
+
+    def watched(self, request: aiohttp.ClientRequest) -> bool:
+        """Whether a request is a list or watch of what is expected."""
+        return request.method == "GET" and self._stream(request.url) is not None
 
     def listed(self, resource: Resource) -> bool:
         """Whether the first list of the resource is complete, in every scope it is watched in."""

@@ -40,22 +40,30 @@ class Rate:
         self._at = clock.monotonic()
         self._paused_until = 0.0
         self._throttled = 0
+        self._message = ""
 
     async def take(self) -> None:
         """Waits until one more call may be made."""
         while (wait := self._try()) > 0:
             await sleep(self._clock, wait)
 
-    def pause(self, seconds: float | None) -> float:
-        """Lets no call through for that long; without a number, for longer each time in a row.
+    def pause(self, error: Throttled) -> None:
+        """Lets no call through for as long as the store asks.
 
-        Returns the seconds.
+        If it does not say how long, for longer each time in a row.
         """
         self._throttled += 1
+        seconds = error.retry_after
         if seconds is None:
             seconds = min(_LONGEST_PAUSE, _PAUSE * 2.0 ** (self._throttled - 1))
         self._paused_until = max(self._paused_until, self._clock.monotonic() + seconds)
-        return seconds
+        self._message = error.message
+
+    def refuse(self, longest: float) -> None:
+        """Raises Throttled if the pause lasts for more than so many seconds: nobody waits then."""
+        left = self._paused_until - self._clock.monotonic()
+        if left > longest:
+            raise Throttled(self._message, retry_after=left)
 
     def went_well(self) -> None:
         """A call was answered: the next pause is a short one again."""

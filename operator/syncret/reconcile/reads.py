@@ -30,6 +30,10 @@ logger = logging.getLogger(__name__)
 #: Seconds that an urgent read waits for others to share its call.
 GATHER: Final = 0.005
 
+#: Calls under way with which a batch that is not full waits on, and for how many seconds.
+BUSY: Final = 2
+LONGER: Final = 0.05
+
 #: Seconds that a refresh waits for its batch to fill.
 PATIENCE: Final = 1.0
 
@@ -48,7 +52,8 @@ class _Read:
     ref: Ref
     future: asyncio.Future[Outcome]
     readers: int = 0
-    #: When its call began, by the monotonic clock.
+    #: Until when it waits for company, and when its call began, by the monotonic clock.
+    due: float = float("inf")
     began: float = float("inf")
 
 
@@ -73,8 +78,12 @@ class Reads:
         breaker: Breaker,
         timeout: float,
         tripped: Callable[[], None],
+        gather: float = GATHER,
+        patience: float = PATIENCE,
     ) -> None:
         """``timeout``: seconds for one call. ``tripped`` is told when the breaker opens."""
+        self._gather = gather
+        self._patience = patience
         self._client = client
         self._clock = clock
         self._rate = rate
@@ -88,6 +97,8 @@ class Reads:
         self._waiting: dict[Ref, _Read] = {}
         self._timer: TimerHandle | None = None
         self._timer_due = float("inf")
+        #: What waits has waited for long enough, and waits on because of the calls under way.
+        self._overdue = False
         self._calls: set[asyncio.Task[None]] = set()
         self._kept = _Kept()
 
@@ -101,8 +112,10 @@ class Reads:
         breaker was opened by while it is open.
         """
         self._breaker.refuse()
-        reads = [self._want(ref, asked_at) for ref in dict.fromkeys(refs)]
-        self._begin_soon(patient=patient)
+        self._rate.refuse(self._timeout)
+        due = self._clock.monotonic() + (self._patience if patient else self._gather)
+        reads = [self._want(ref, asked_at, due) for ref in dict.fromkeys(refs)]
+        self._begin_soon()
         # Not gather(): a reader that is cancelled must not cancel what others wait for as well.
         pending = [read.future for read in reads if not read.future.done()]
         if pending:
@@ -111,6 +124,7 @@ class Reads:
 
     async def check(self) -> None:
         """Asks the store whether it works. Raises ProviderError."""
+        self._rate.refuse(self._timeout)
         async with self._turns:
             await self._rate.take()
             try:
@@ -129,21 +143,33 @@ class Reads:
         self._reads.clear()
         await self._client.close()
 
-    def _want(self, ref: Ref, asked_at: float) -> _Read:
+    def _want(self, ref: Ref, asked_at: float, due: float) -> _Read:
         self._drop_kept()
         read = self._reads.get(ref)
         if read is None or read.began < asked_at:
             read = _Read(ref, asyncio.get_running_loop().create_future())
             self._reads[ref] = self._waiting[ref] = read
         read.readers += 1
+        read.due = min(read.due, due)
         return read
 
-    def _begin_soon(self, *, patient: bool) -> None:
+    def _begin_soon(self) -> None:
+        """Begins full batches, and the rest when the first of it has waited for long enough."""
         while len(self._waiting) >= self._batch:
             self._begin(self._batch)
         if not self._waiting:
             return
-        due = self._clock.monotonic() + (PATIENCE if patient else GATHER)
+        due = min(read.due for read in self._waiting.values())
+        if due > self._clock.monotonic():
+            self._arm(due)
+        elif len(self._calls) >= BUSY and not self._overdue:
+            # In a flood, the answers that come meanwhile free the readers that fill the batch.
+            self._overdue = True
+            self._arm(self._clock.monotonic() + LONGER)
+        elif not self._overdue or self._timer is None:
+            self._begin(len(self._waiting))
+
+    def _arm(self, due: float) -> None:
         if self._timer is None or due < self._timer_due:
             if self._timer is not None:
                 self._timer.cancel()
@@ -152,14 +178,19 @@ class Reads:
 
     def _on_timer(self) -> None:
         self._timer, self._timer_due = None, float("inf")
-        if self._waiting:
-            self._begin(len(self._waiting))
+        self._begin_soon()
 
     def _begin(self, count: int) -> None:
+        self._overdue = False
         batch = [self._waiting.pop(ref) for ref in list(self._waiting)[:count]]
         call = asyncio.create_task(self._run(batch), name="read")
         self._calls.add(call)
-        call.add_done_callback(self._calls.discard)
+        call.add_done_callback(self._ended)
+
+    def _ended(self, call: asyncio.Task[None]) -> None:
+        self._calls.discard(call)
+        if self._overdue and len(self._calls) < BUSY and self._waiting:
+            self._begin(len(self._waiting))
 
     async def _run(self, batch: list[_Read]) -> None:
         outcomes: Mapping[Ref, Outcome] = {}
@@ -188,9 +219,10 @@ class Reads:
                     async with asyncio.timeout(self._timeout):
                         outcomes = await self._client.fetch(refs)
                 except Throttled as error:
-                    waits = self._rate.pause(error.retry_after)
-                    if attempt == _TRIES or waits > self._timeout:
+                    self._rate.pause(error)
+                    if attempt == _TRIES:
                         raise
+                    self._rate.refuse(self._timeout)
                 except TimeoutError:
                     raise self._timed_out() from None
                 else:

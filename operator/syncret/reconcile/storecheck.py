@@ -1,11 +1,15 @@
 """Reconciling a store: does it work, and if not, what is missing.
 
-A store is checked when it is new or was changed, and again with growing delays while it fails. The
-answer is its condition Ready. A store that is Ready for its present generation is not checked
-again after a restart: a restart costs no call.
+A store is checked when it is new or was changed, when reading it fails, and again with growing
+delays for as long as it fails. The answer is its condition Ready. A store that is Ready for its
+present generation is not checked again after a restart: a restart costs no call.
+
+While a store fails, this check is the only thing that asks it. Its readers are let at it again,
+spread over some time, as soon as a check goes well.
 """
 
 import logging
+from collections.abc import Callable
 
 from syncret.api.keys import ObjectKey
 from syncret.api.store import Store
@@ -35,7 +39,15 @@ class StoreReconciler:
         events: EventRecorder,
         clock: Clock,
         backoff: Backoff,
+        recovered: Callable[[ObjectKey], None] = lambda _: None,
+        reports: Callable[[ObjectKey], bool] = lambda _: True,
     ) -> None:
+        """``recovered`` is told of a store that may be read again.
+
+        ``reports``: whether this replica tells of the store; another one does, otherwise.
+        """
+        self._recovered = recovered
+        self._reports = reports
         self._cache = cache
         self._kube = kube
         self._stores = stores
@@ -48,22 +60,20 @@ class StoreReconciler:
         """One check; returns when the next is wanted."""
         store = self._cache.stores.get(key)
         if store is None:
-            self._stores.forget(key)
+            self._stores.drop(key)
             self._failures.pop(key, None)
             return Result()
-        if (
-            store.ready is not None
-            and store.ready.status == "True"
-            and store.ready.observed_generation == store.generation
-        ):
+        if _known_well(store) and not self._stores.in_trouble(store):
             return Result()
         if store.ready is not None and store.ready.status == "False":  # told before a restart
             self._events.remember(
                 store.uid, type="Warning", reason=store.ready.reason, message=store.ready.message
             )
         error = await self._check(store)
-        unreported = await self._report(store, error)
+        unreported = await self._report(store, error) if self._reports(key) else None
         failure = error or unreported
+        if error is None and self._stores.is_well(store):
+            self._recovered(key)
         if failure is None:
             self._failures.pop(key, None)
             return Result()
@@ -72,9 +82,10 @@ class StoreReconciler:
 
     async def _check(self, store: Store) -> SyncretError | None:
         try:
-            async with self._stores.use(store) as client:
-                await client.check()
+            async with self._stores.use(store, check=True) as reads:
+                await reads.check()
         except SyncretError as error:
+            self._stores.is_ill(store, error)
             return error
         return None
 
@@ -88,12 +99,12 @@ class StoreReconciler:
             now=rfc3339(self._clock.wall()),
         )
         names = {"kind": store.key.kind, "namespace": store.key.namespace, "object": store.key.name}
-        if error is not None:
-            logger.warning("%s", error.message, extra={**names, "reason": error.reason})
         if condition == store.ready:
             return None
         if error is None:
             logger.info("The store works", extra=names)
+        else:
+            logger.warning("%s", error.message, extra={**names, "reason": error.reason})
         self._events.emit(
             ObjectRef.of(store.key, store.uid),
             type="Warning" if error else "Normal",
@@ -124,3 +135,12 @@ class StoreReconciler:
             )
             return failure
         return None
+
+
+def _known_well(store: Store) -> bool:
+    ready = store.ready
+    return (
+        ready is not None
+        and ready.status == "True"
+        and ready.observed_generation == store.generation
+    )

@@ -6,9 +6,8 @@ a workload's annotation what its pods started with, and the status what was repo
 """
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 from syncret.api.externalsecret import ExternalSecret, ExternalSecretStatus, Source
 from syncret.api.keys import ObjectKey
@@ -20,31 +19,20 @@ from syncret.constants import FIELD_MANAGER
 from syncret.digest import Digester
 from syncret.errors import KubeNotFound, SpecInvalid, SyncretError
 from syncret.kube.client import KubeClient
-from syncret.kube.events import EventRecorder, EventType, ObjectRef
+from syncret.kube.events import EventRecorder
 from syncret.kube.resources import EXTERNAL_SECRETS
 from syncret.providers.base import Outcome, Ref, SecretValue
 from syncret.reconcile.assemble import assemble, refs_of
 from syncret.reconcile.plan import Reason, SyncState, context_of, holds_synced, read_reason
 from syncret.reconcile.rollout.roller import Roller
-from syncret.reconcile.schedule import next_slot
+from syncret.reconcile.schedule import next_slot, refresh_seed, wake_time
 from syncret.reconcile.status import ready_condition, status_patch, with_targets
 from syncret.reconcile.stores import StoreClients, usable_store
 from syncret.reconcile.target import Change, refuse_foreign, write_target
+from syncret.reconcile.telling import SyncMetrics, Teller, in_sync, names
 from syncret.worker import Backoff, Result
 
 logger = logging.getLogger(__name__)
-
-
-class SyncMetrics(Protocol):
-    """What is counted here."""
-
-    def sync_finished(
-        self, *, namespace: str, name: str, result: str, seconds: float, reason: str | None = None
-    ) -> None: ...
-
-    def secret_changed(self, namespace: str, name: str) -> None: ...
-
-    def forget_external_secret(self, namespace: str, name: str) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +59,20 @@ class ExternalSecretReconciler:
         digester: Digester,
         clock: Clock,
         backoff: Backoff,
+        asked_at: Callable[[ObjectKey], float],
+        worked_until: Callable[[str], float | None] = lambda _: None,
     ) -> None:
+        """``asked_at``: since when a running key is wanted, by the monotonic clock.
+
+        ``worked_until``: until when a former leader refreshed a namespace, in wall seconds.
+        """
+        self._asked_at = asked_at
+        self._worked_until = worked_until
         self._cache = cache
         self._kube = kube
         self._stores = stores
         self._roller = roller
-        self._events = events
-        self._metrics = metrics
+        self._teller = Teller(events=events, metrics=metrics, clock=clock)
         self._digester = digester
         self._clock = clock
         self._backoff = backoff
@@ -98,7 +93,7 @@ class ExternalSecretReconciler:
             self._cache.external_secrets.drop(key)
             self._forget(key)
             return Result()
-        return Result(requeue_after=self._wait(state))
+        return Result(requeue_after=self._wait(external_secret, state))
 
     def _state(self, external_secret: ExternalSecret) -> SyncState:
         state = self._states.get(external_secret.key)
@@ -106,33 +101,40 @@ class ExternalSecretReconciler:
             state = SyncState(
                 uid=external_secret.uid,
                 status=external_secret.status,
-                due=self._next_due(external_secret),
+                due=self._first_due(external_secret),
             )
             self._states[external_secret.key] = state
-            self._remember_told(external_secret)
+            self._teller.remember(external_secret)
         return state
-
-    def _remember_told(self, external_secret: ExternalSecret) -> None:
-        """After a restart, a failure that was told before is not told as an Event again."""
-        ready = external_secret.status.ready
-        if ready is not None and ready.status == "False":
-            self._events.remember(
-                external_secret.uid, type="Warning", reason=ready.reason, message=ready.message
-            )
 
     def _forget(self, key: ObjectKey) -> None:
         state = self._states.pop(key, None)
-        if state is not None:
-            self._events.forget(state.uid)
-        self._metrics.forget_external_secret(key.namespace, key.name)
+        self._teller.forget(key.namespace, key.name, state.uid if state is not None else None)
 
-    def _next_due(self, external_secret: ExternalSecret) -> float:
-        return next_slot(external_secret.uid, external_secret.refresh_interval, self._clock.wall())
+    def forget_namespaces(self, theirs: Callable[[str], bool]) -> None:
+        """Drops what is remembered of the namespaces that another replica works on from now on."""
+        for key in [key for key in self._states if theirs(key.namespace)]:
+            self._forget(key)
 
-    def _wait(self, state: SyncState) -> float:
+    def _first_due(self, external_secret: ExternalSecret) -> float:
+        """The first slot that nobody has served: after a take-over it may have passed."""
+        now = self._clock.wall()
+        served = self._worked_until(external_secret.key.namespace)
+        return self._due_after(external_secret, now if served is None else min(now, served))
+
+    def _due_after(self, external_secret: ExternalSecret, wall: float) -> float:
+        return next_slot(refresh_seed(external_secret), external_secret.refresh_interval, wall)
+
+    def _wait(self, external_secret: ExternalSecret, state: SyncState) -> float:
         if state.failures:
             return max(0.0, state.retry - self._clock.monotonic())
-        wait = max(0.0, state.due - self._clock.wall())
+        wake = wake_time(
+            state.due,
+            interval=external_secret.refresh_interval,
+            readers=self._cache.external_secrets.count("store", external_secret.store),
+            batch=self._stores.batch(external_secret.store),
+        )
+        wait = max(0.0, wake - self._clock.wall())
         if state.rollout_failures:
             return min(wait, self._backoff.delay(state.rollout_failures))
         return wait
@@ -152,7 +154,7 @@ class ExternalSecretReconciler:
         )
         status = state.status
         if reason is not None:
-            status = await self._attempt(external_secret, state, secret, reason)
+            status = await self._attempt(external_secret, state, reason)
             secret = self._secret(external_secret)
             state.context = context_of(external_secret, store, secret)
         elif state.context is None:
@@ -170,46 +172,67 @@ class ExternalSecretReconciler:
         self,
         external_secret: ExternalSecret,
         state: SyncState,
-        secret: ManagedSecret | None,
         reason: Reason,
     ) -> ExternalSecretStatus:
         """Reads and writes once; returns what the status says afterwards."""
         started = self._clock.monotonic()
         try:
-            synced = await self._sync(external_secret, secret)
+            synced = await self._sync(external_secret, patient=reason is Reason.DUE)
         except SyncretError as error:
             state.failures += 1
             delay = self._backoff.delay(state.failures, at_least=error.retry_after)
             state.retry = self._clock.monotonic() + delay
-            self._told(external_secret, started, reason, error=error, retry_in=delay)
+            self._teller.failed(
+                external_secret, error, before=state.status.ready, started=started, retry_in=delay
+            )
             return self._failed(external_secret, state.status, error)
         state.failures, state.retry = 0, 0.0
-        state.due = self._next_due(external_secret)
-        ready = state.status.ready
-        recovered = ready is not None and ready.status == "False"
-        self._told(external_secret, started, reason, change=synced.change, recovered=recovered)
+        state.due = self._due_after(external_secret, self._clock.wall())
+        self._teller.synced(
+            external_secret, synced.change, why=reason, before=state.status.ready, started=started
+        )
         return self._succeeded(external_secret, state.status, synced)
 
-    async def _sync(self, external_secret: ExternalSecret, secret: ManagedSecret | None) -> _Synced:
+    async def _sync(self, external_secret: ExternalSecret, *, patient: bool) -> _Synced:
         if external_secret.problem:
             raise SpecInvalid(external_secret.problem)
-        if secret is not None:
-            refuse_foreign(external_secret, secret)
-        store = usable_store(
-            self._cache.stores, external_secret.store, external_secret.key.namespace
-        )
-        outcomes = await self._read(external_secret, store)
+        self._own_secret(external_secret)
+        outcomes = await self._read(external_secret, self._store(external_secret), patient=patient)
+        # Once more: the store may have been taken away meanwhile, and the Secret changed.
+        self._store(external_secret)
+        known = self._own_secret(external_secret)
         data = assemble(external_secret, outcomes)
         written = await write_target(
-            self._kube, self._digester, external_secret, known=secret, data=data
+            self._kube, self._digester, external_secret, known=known, data=data
         )
-        self._cache.secrets.put((written.secret.namespace, written.secret.name), written.secret)
+        self._remember(written.secret)
         return _Synced(written.secret, written.change, _sources(outcomes))
 
-    async def _read(self, external_secret: ExternalSecret, store: Store) -> dict[Ref, Outcome]:
-        refs = refs_of(external_secret)
-        async with self._stores.use(store) as client:
-            return dict(await client.fetch(refs))
+    def _own_secret(self, external_secret: ExternalSecret) -> ManagedSecret | None:
+        """The target Secret, if there is one. Raises SecretNotOwned."""
+        secret = self._secret(external_secret)
+        if secret is not None:
+            refuse_foreign(external_secret, secret)
+        return secret
+
+    def _remember(self, secret: ManagedSecret) -> None:
+        """What was written is known before the watch tells of it, and never instead of it."""
+        place = (secret.namespace, secret.name)
+        known = self._cache.secrets.get(place)
+        if known is None or not secret.older_than(known):
+            self._cache.secrets.put(place, secret)
+
+    def _store(self, external_secret: ExternalSecret) -> Store:
+        return usable_store(
+            self._cache.stores, external_secret.store, external_secret.key.namespace
+        )
+
+    async def _read(
+        self, external_secret: ExternalSecret, store: Store, *, patient: bool
+    ) -> dict[Ref, Outcome]:
+        asked_at = self._asked_at(external_secret.key)
+        async with self._stores.use(store) as reads:
+            return await reads.fetch(refs_of(external_secret), asked_at=asked_at, patient=patient)
 
     def _succeeded(
         self, external_secret: ExternalSecret, old: ExternalSecretStatus, synced: _Synced
@@ -226,7 +249,7 @@ class ExternalSecretReconciler:
             ready=ready_condition(
                 old.ready,
                 error=None,
-                message=_synced(external_secret),
+                message=in_sync(external_secret),
                 generation=external_secret.generation,
                 now=now,
             ),
@@ -278,83 +301,10 @@ class ExternalSecretReconciler:
             logger.warning(
                 "The status could not be written: %s",
                 error.message,
-                extra={**_names(external_secret), "reason": error.reason},
+                extra={**names(external_secret), "reason": error.reason},
             )
             return
         state.status = status
-
-    def _told(
-        self,
-        external_secret: ExternalSecret,
-        started: float,
-        why: Reason,
-        *,
-        change: Change = Change.NONE,
-        recovered: bool = False,
-        error: SyncretError | None = None,
-        retry_in: float = 0.0,
-    ) -> None:
-        """Log, metric and Event of one attempt."""
-        key = external_secret.key
-        seconds = self._clock.monotonic() - started
-        names = _names(external_secret)
-        if error is not None:
-            result = "failed"
-            logger.warning(
-                "Not synced, next attempt in %.0f s: %s",
-                retry_in,
-                error.message,
-                extra={**names, "reason": error.reason},
-            )
-            self._event(external_secret, "Warning", error.reason, error.message)
-        elif change is Change.NONE:
-            result = "unchanged"
-            logger.debug("Unchanged (%s)", why.value, extra=names)
-            if recovered:  # else the next outage, in the same words, would be taken for this one
-                self._event(external_secret, "Normal", "Synced", _synced(external_secret))
-        else:
-            result = "changed"
-            logger.info(
-                "Secret %s (%s)",
-                change.value,
-                why.value,
-                extra={**names, "secret": external_secret.target},
-            )
-            self._metrics.secret_changed(key.namespace, key.name)
-            self._events.forget(external_secret.uid)  # two changes in a row are two Events
-            self._event(
-                external_secret,
-                "Normal",
-                change.value.capitalize(),
-                f'The Secret "{external_secret.target}" was {change.value}.',
-            )
-        self._metrics.sync_finished(
-            namespace=key.namespace,
-            name=key.name,
-            result=result,
-            seconds=seconds,
-            reason=error.reason if error else None,
-        )
-
-    def _event(
-        self, external_secret: ExternalSecret, kind: EventType, reason: str, message: str
-    ) -> None:
-        self._events.emit(
-            ObjectRef.of(external_secret.key, external_secret.uid),
-            type=kind,
-            reason=reason,
-            message=message,
-            action="Sync",
-        )
-
-
-def _names(external_secret: ExternalSecret) -> dict[str, str]:
-    key = external_secret.key
-    return {"kind": key.kind, "namespace": key.namespace, "object": key.name}
-
-
-def _synced(external_secret: ExternalSecret) -> str:
-    return f'The Secret "{external_secret.target}" holds what the store holds.'
 
 
 def _sources(outcomes: dict[Ref, Outcome]) -> tuple[Source, ...]:

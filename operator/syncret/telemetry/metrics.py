@@ -112,6 +112,11 @@ class Metrics:
             "Seconds by which the event loop was late, the most of the last ten seconds.",
             registry=registry,
         )
+        self.shards = Gauge(
+            "syncret_shards",
+            "Shards that this replica works on. Without shards: 1 while it leads, else 0.",
+            registry=registry,
+        )
         self.external_secrets = ExternalSecretSeries()
         registry.register(self.external_secrets)
         self.queue_depth = QueueDepth()
@@ -173,6 +178,10 @@ class Metrics:
     def watch_queue(self, depth: Callable[[], Mapping[str, int]]) -> None:
         """Has the queue asked for its depth by lane, at each scrape and from another thread."""
         self.queue_depth.depth = depth
+
+    def watch_shards(self, held: Callable[[], int]) -> None:
+        """Has the number of shards that are worked on asked for at each scrape."""
+        self.shards.set_function(held)
 
     def render(self, *, openmetrics: bool = False) -> tuple[bytes, str]:
         """The text that Prometheus reads, and its content type. Safe in any thread."""

@@ -67,7 +67,8 @@ async def test_the_first_takes_it_and_the_other_waits(pair: tuple[Replica, Repli
 
 async def test_of_two_at_once_one_gets_it(pair: tuple[Replica, Replica]) -> None:
     one, other = pair
-    one.look(), other.look()
+    one.look()
+    other.look()
     assert await one.lease.try_take()
     assert not await other.lease.try_take()
 

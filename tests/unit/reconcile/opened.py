@@ -25,7 +25,8 @@ Make = Callable[..., StoreClients]
 
 
 async def used(clients: StoreClients, store: Store = STORE) -> MemoryClient:
-    async with clients.use(store) as client:
+    async with clients.use(store) as reads:
+        client = reads._client
         assert isinstance(client, MemoryClient)
         return client
 
@@ -50,7 +51,8 @@ class Reader:
         self.task = asyncio.create_task(self._read(clients, store))
 
     async def _read(self, clients: StoreClients, store: Store) -> MemoryClient:
-        async with clients.use(store) as client:
+        async with clients.use(store) as reads:
+            client = reads._client
             assert isinstance(client, MemoryClient)
             self.client = client
             await self._leave.wait()

@@ -13,6 +13,7 @@ from syncret.errors import (
     ProviderUnavailable,
     StoreInvalid,
     SyncretError,
+    Throttled,
 )
 from syncret.reconcile.limits import TRIP_AFTER, Breaker, Rate
 
@@ -44,16 +45,26 @@ async def test_a_burst_and_then_the_rate() -> None:
 async def test_a_pause_holds_for_as_long_as_it_was_asked_for() -> None:
     clock = FakeClock()
     rate = Rate(clock, rate=100.0, burst=10)
-    assert rate.pause(7.0) == 7.0
+    rate.pause(Throttled("Slower.", retry_after=7.0))
+    rate.refuse(7.0)
+    with pytest.raises(Throttled, match="Slower") as caught:
+        rate.refuse(6.9)
+    assert caught.value.retry_after == 7.0
     times = await _takes_at(rate, clock, 1)
     assert times[0] >= 7.0
 
 
 async def test_pauses_without_a_length_grow_until_a_call_goes_well() -> None:
-    rate = Rate(FakeClock(), rate=1.0, burst=1)
-    assert [rate.pause(None) for _ in range(7)] == [1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0]
-    rate.went_well()
-    assert rate.pause(None) == 1.0
+    clock = FakeClock()
+    rate = Rate(clock, rate=1.0, burst=1)
+    pauses = []
+    for number in range(8):
+        if number == 7:
+            rate.went_well()
+        rate.pause(Throttled("Slower."))
+        pauses.append(rate._paused_until - clock.now)
+        clock.advance(pauses[-1])
+    assert pauses == [1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0, 1.0]
 
 
 def test_failures_in_a_row_open_the_breaker_and_one_success_starts_the_count_anew() -> None:
@@ -66,7 +77,6 @@ def test_failures_in_a_row_open_the_breaker_and_one_success_starts_the_count_ane
         assert not breaker.failed(down)
     assert not breaker.open
     assert breaker.failed(down), "it opens now, and says so once"
-    assert breaker.open
     assert not breaker.failed(ProviderTimeout("Slow."))
     with pytest.raises(ProviderUnavailable, match="Down") as one:
         breaker.refuse()

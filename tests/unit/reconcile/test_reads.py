@@ -257,7 +257,7 @@ async def test_a_long_throttle_is_told_instead_of_waited_for(world: World) -> No
     await world.pass_time()
     error = task.exception()
     assert isinstance(error, Throttled)
-    assert error.retry_after == 60.0
+    assert error.retry_after == pytest.approx(60.0)
 
 
 async def test_no_more_calls_in_a_second_than_the_store_takes() -> None:

@@ -38,6 +38,7 @@ async def test_credentials_that_are_missing(
         cluster.put("secrets", secret_body("token", {"token": b"x"}))
     else:
         cluster.edit("secrets", "payments", "token", {"data": {"token": "eA=="}})
+    clients.is_well(STORE)
     assert (await used(clients)).credentials == {"token": b"x"}
 
 

@@ -130,6 +130,9 @@ async def test_a_failure_to_open_is_everybodys_and_not_kept(
     outcomes = await asyncio.gather(*(r.task for r in readers), return_exceptions=True)
     assert {type(outcome) for outcome in outcomes} == {ProviderUnavailable}
     provider.open_failure = None
+    with pytest.raises(ProviderUnavailable):
+        await used(clients)
+    assert clients.is_well(STORE), "a check found it so"
     assert await used(clients) is provider.clients[1]
     provider.clients[0].closed = True  # it was never open
 
@@ -146,6 +149,9 @@ async def test_a_failure_that_nobody_waited_for_is_not_kept_for_the_next(
     provider.may_open.set()
     await turns()
     provider.open_failure = None
+    with pytest.raises(ProviderUnavailable):
+        await used(clients)
+    assert clients.is_well(STORE), "a check found it so"
     assert await used(clients) is provider.clients[1]
     provider.clients[0].closed = True  # it was never open
 

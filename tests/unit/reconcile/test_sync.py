@@ -1,6 +1,7 @@
 """What a round makes of the world: the Secret, the status, the Events, and when nothing at all."""
 
 import logging
+from collections.abc import Collection, Mapping
 
 import pytest
 
@@ -9,6 +10,7 @@ from support.engine import Engine
 from support.objects import secret_body, store_body
 from support.provider import MemoryProvider
 from syncret.constants import MANAGED_LABEL
+from syncret.providers.base import Outcome, Ref
 from unit.reconcile.payments import (
     KEY,
     NAMESPACE,
@@ -146,6 +148,27 @@ async def test_drift_is_put_right_at_once(synced: Engine, world: FakeApiServer, 
     assert ready(world)["status"] == "True"
 
 
+async def test_drift_during_a_read_is_put_right_too(
+    synced: Engine,
+    world: FakeApiServer,
+    provider: MemoryProvider,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What the read's own round knew of the Secret is old by then, and must not come back."""
+    (client,) = provider.clients
+    fetch = client.fetch
+
+    async def meddled(refs: Collection[Ref]) -> Mapping[Ref, Outcome]:
+        monkeypatch.undo()
+        world.edit("secrets", NAMESPACE, "db", {"data": {"password": "ZHJpZnQ="}})
+        synced.watch()
+        return await fetch(refs)
+
+    monkeypatch.setattr(client, "fetch", meddled)
+    await synced.advance(MINUTES)
+    assert world.secret(NAMESPACE, "db")["password"] == PASSWORD.encode()
+
+
 async def test_a_label_that_was_taken_away_comes_back(synced: Engine, world: FakeApiServer) -> None:
     world.edit("secrets", NAMESPACE, "db", {"metadata": {"labels": {MANAGED_LABEL: None}}})
     await synced.settle()
@@ -258,7 +281,8 @@ async def test_gone_without_a_word_of_the_watch(engine: Engine, world: FakeApiSe
     """kopf does not tell of what was deleted while a watch was being renewed."""
     engine.watch()
     world.remove("externalsecrets", NAMESPACE, "db")
-    result = await engine.reconcile(KEY)
-    assert result.requeue_after is None
+    while sum(engine.queue.depth()[lane] for lane in ("urgent", "forced")):
+        await engine.work()
+    assert engine.queue.depth()["delayed"] == 0
     assert engine.cache.external_secrets.get(KEY) is None
     assert 'name="db"' not in engine.exposed()

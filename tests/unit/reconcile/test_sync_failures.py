@@ -9,7 +9,6 @@ from support.engine import Engine
 from support.provider import MemoryProvider
 from syncret.errors import AccessDenied, ProviderUnavailable, Throttled
 from unit.reconcile.payments import (
-    KEY,
     NAMESPACE,
     NEW_PASSWORD,
     PASSWORD,
@@ -46,7 +45,8 @@ async def test_a_failure_is_told_once_and_leaves_the_secret(
     assert _told(world) == ["Created", "AccessDenied"]
     labels = {"namespace": NAMESPACE, "name": "db"}
     assert synced.sample("syncret_externalsecret_ready", **labels) == 0
-    assert synced.sample("syncret_sync_failures_total", reason="AccessDenied") == provider.reads - 1
+    assert (synced.sample("syncret_sync_failures_total", reason="AccessDenied") or 0) > 5
+    assert provider.reads == 2, "what asks a store that refuses us is its check, not its readers"
 
 
 async def test_another_failure_is_told_and_the_transition_stays(
@@ -62,7 +62,7 @@ async def test_another_failure_is_told_and_the_transition_stays(
 
 
 async def test_delays_grow_up_to_their_cap(synced: Engine, provider: MemoryProvider) -> None:
-    provider.failure = ProviderUnavailable("The store does not answer.")
+    del provider.values["app/db"]
     await synced.advance(MINUTES)
     times, seen = [synced.clock.now], provider.reads
     while synced.clock.now < 4000:
@@ -144,17 +144,19 @@ async def test_an_edit_is_tried_at_once_whatever_was_to_be_waited_for(
 async def test_readers_try_again_when_their_store_has_recovered(
     synced: Engine, world: FakeApiServer, provider: MemoryProvider
 ) -> None:
-    provider.failure = Throttled("Too many requests.", retry_after=3000)
+    provider.failure = ProviderUnavailable("The store is down.")
     await synced.advance(MINUTES)
+    for _ in range(200):
+        await synced.advance(10)
+    assert ready(world)["reason"] == "ProviderUnavailable"
+    store = world.get("secretstores", NAMESPACE, "aws")
+    assert store["status"]["conditions"][0]["reason"] == "ProviderUnavailable"
+    reads = provider.reads
     provider.failure = None
-    await synced.advance(MINUTES)
-    assert ready(world)["reason"] == "Throttled"
-    for answer in ("False", "True"):  # the store's own check
-        condition = {"type": "Ready", "status": answer, "observedGeneration": 1}
-        patch = {"status": {"conditions": [condition]}}
-        world.edit("secretstores", NAMESPACE, "aws", patch)
-        await synced.settle()
+    for _ in range(9):  # its own next attempt may be minutes away
+        await synced.advance(2)
     assert ready(world)["status"] == "True"
+    assert provider.reads == reads + 1
 
 
 async def test_a_status_that_was_not_written_is_written_later(
@@ -224,10 +226,11 @@ async def test_a_restart_that_fails_is_made_later_and_once(
 async def test_a_wait_that_is_over_does_not_delay_the_status(
     synced: Engine, world: FakeApiServer, provider: MemoryProvider
 ) -> None:
-    """The store asked for a long wait, an edit went well all the same, its status did not."""
-    provider.failure = Throttled("Too many requests.", retry_after=3000)
-    await synced.advance(MINUTES)
-    provider.failure = None
+    """The wait had grown long, an edit went well all the same, its status did not."""
+    value = provider.values.pop("app/db")
+    for _ in range(100):
+        await synced.advance(60)
+    provider.values["app/db"] = value
     world.edit("externalsecrets", NAMESPACE, "db", {"spec": {"refreshInterval": "2m"}})
     world.intercept("PATCH", "externalsecrets", Refusal(500))
     await synced.settle()
@@ -244,7 +247,8 @@ async def test_another_object_under_the_name_does_not_get_the_status(
     again = database()
     again["metadata"]["uid"] = "uid-2"
     world.put("externalsecrets", again)
-    await engine.reconcile(KEY)
+    while sum(engine.queue.depth()[lane] for lane in ("urgent", "forced")):
+        await engine.work()
     assert status(world) == {}
 
 

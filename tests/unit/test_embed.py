@@ -4,18 +4,17 @@ from itertools import islice
 
 import kopf
 
-from syncret import app
-from syncret.kube import resources
+from syncret import embed
 
 
 def test_delays_have_no_end_and_begin_anew_for_each_request() -> None:
-    delays = app._Endless((1, 2, 5))
+    delays = embed.Endless((1, 2, 5))
     assert list(islice(delays, 6)) == [1, 2, 5, 5, 5, 5]
     assert list(islice(delays, 6)) == [1, 2, 5, 5, 5, 5]
 
 
 def test_kopf_never_gives_up_on_a_request() -> None:
-    backoffs = app._kopf_settings().networking.error_backoffs
+    backoffs = embed.kopf_settings().networking.error_backoffs
     assert not isinstance(backoffs, int | float)
     first = list(islice(backoffs, 10_000))
     assert first[0] >= 1, "not in a storm"
@@ -23,22 +22,16 @@ def test_kopf_never_gives_up_on_a_request() -> None:
 
 
 def test_kopf_needs_no_more_than_the_chart_grants() -> None:
-    settings = app._kopf_settings()
+    settings = embed.kopf_settings()
     assert settings.scanning.disabled, "else it lists CRDs and namespaces"
     assert settings.peering.standalone, "else it looks for objects of its own"
     assert not settings.posting.enabled, "else log lines become Events"
 
 
-def test_only_secrets_that_we_wrote_come_into_the_process() -> None:
-    selectors = app._kopf_settings().watching.label_selectors
-    (selector,) = {selectors.get(key) for key in [("v1", "secrets")]}
-    assert selector == "syncret.io/managed=true"
-
-
 def test_each_life_has_settings_of_its_own() -> None:
-    app._kopf_settings().watching.chunk_size = 1
-    assert app._kopf_settings().watching.chunk_size == 500
-    assert isinstance(app._kopf_settings(), kopf.OperatorSettings)
+    embed.kopf_settings().watching.chunk_size = 1
+    assert embed.kopf_settings().watching.chunk_size == 500
+    assert isinstance(embed.kopf_settings(), kopf.OperatorSettings)
 
 
 def test_readiness_waits_for_all_that_is_watched() -> None:
@@ -47,7 +40,7 @@ def test_readiness_waits_for_all_that_is_watched() -> None:
     from syncret.cache import Cache
     from syncret.digest import Digester
     from syncret.queue import Queue
-    from syncret.watch import Watcher
+    from syncret.watch import REFLECTED, Watcher
 
     registry = kopf.OperatorRegistry()
     watcher = Watcher(cache=Cache(), queue=Queue(FakeClock()), digester=Digester(b"k" * 32))
@@ -57,6 +50,10 @@ def test_readiness_waits_for_all_that_is_watched() -> None:
         for handler in registry._watching.get_all_handlers()
         if handler.selector is not None
     }
-    watched = {(r.group, r.version, r.plural) for r in app._WATCHED}
+    watched = {
+        (resource.group, resource.version, resource.plural)
+        for resource in watcher.resources
+        if resource not in REFLECTED
+    }
     assert handled == watched
-    assert resources.SECRETS in app._WATCHED
+    assert not any(plural == "secrets" for *_, plural in handled), "their bytes never reach kopf"

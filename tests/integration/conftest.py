@@ -16,6 +16,7 @@ import pytest
 from contract.proxy import Proxy
 from integration.api import Api
 from integration.audit import Audit
+from integration.roles import NarrowRole
 from integration.world import World, Worlds
 from testbed.cluster import Cluster, find_cluster
 from testbed.moto import Moto
@@ -162,6 +163,13 @@ def audit(cluster: Cluster) -> Audit:
             f"needs the audit log of the built control plane; this is {cluster.description}"
         )
     return Audit(cluster.plane.audit_log)
+
+
+@pytest.fixture
+def role(api: Api) -> Iterator[NarrowRole]:
+    role = NarrowRole(api)
+    yield role
+    role.remove()
 
 
 @pytest.fixture

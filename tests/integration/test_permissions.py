@@ -3,83 +3,21 @@
 A role that lacks something is that of the chart without it, for a ServiceAccount of the test's own.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-
 import pytest
 
 from integration import manifests
-from integration.api import Api
 from integration.audit import Audit
 from integration.conftest import StartAlone
 from integration.manifests import entry, env
+from integration.roles import NarrowRole, Permission
 from integration.world import World, leases
 from testbed.operator import NAMESPACE
-
-Permission = tuple[str, str, str]  # group, resource, verb
 
 WATCHED = {
     "syncret.io": ("externalsecrets", "secretstores", "clustersecretstores"),
     "": ("secrets",),
     "apps": ("deployments", "statefulsets", "daemonsets"),
 }
-
-
-@dataclass
-class NarrowRole:
-    """The chart's role without some permissions, bound to a ServiceAccount."""
-
-    api: Api
-    name: str = "narrow"
-
-    def lack(self, *missing: Permission) -> None:
-        chart = self.api.get("ClusterRole", "syncret")
-        assert chart is not None
-        rules = [
-            {
-                "apiGroups": [group],
-                "resources": [resource],
-                "verbs": [verb for verb in rule["verbs"] if (group, resource, verb) not in missing],
-            }
-            for rule in chart["rules"]
-            for group in rule["apiGroups"]
-            for resource in rule["resources"]
-        ]
-        rbac = "rbac.authorization.k8s.io"
-        self.api.apply(
-            {
-                "apiVersion": "v1",
-                "kind": "ServiceAccount",
-                "metadata": {"name": self.name, "namespace": NAMESPACE},
-            },
-            {
-                "apiVersion": f"{rbac}/v1",
-                "kind": "ClusterRole",
-                "metadata": {"name": self.name},
-                "rules": [rule for rule in rules if rule["verbs"]],
-            },
-            {
-                "apiVersion": f"{rbac}/v1",
-                "kind": "ClusterRoleBinding",
-                "metadata": {"name": self.name},
-                "roleRef": {"apiGroup": rbac, "kind": "ClusterRole", "name": self.name},
-                "subjects": [{"kind": "ServiceAccount", "name": self.name, "namespace": NAMESPACE}],
-            },
-            *leases(self.api, self.name, NAMESPACE, account=self.name),
-        )
-
-    def remove(self) -> None:
-        for kind in ("ClusterRoleBinding", "ClusterRole"):
-            self.api.delete(kind, self.name)
-        for kind in ("RoleBinding", "Role", "ServiceAccount"):
-            self.api.delete(kind, self.name, NAMESPACE)
-
-
-@pytest.fixture
-def role(api: Api) -> Iterator[NarrowRole]:
-    role = NarrowRole(api)
-    yield role
-    role.remove()
 
 
 def qualified(group: str, resource: str) -> str:

@@ -3,7 +3,6 @@ SHELL := bash
 .DEFAULT_GOAL := help
 PY := .venv/bin/python
 export PYTHONPATH := tests:.
-export PYTHONDONTWRITEBYTECODE := 1
 
 .PHONY: help setup demo demo-stop test check unit contract integration e2e bench lock clean
 

@@ -6,6 +6,7 @@ is at work at once.
 """
 
 import asyncio
+import gc
 import logging
 import uuid
 from collections.abc import AsyncIterator, Sequence
@@ -171,6 +172,7 @@ async def _built(settings: Settings) -> AsyncIterator[_Operator]:
             timeout=settings.provider_timeout,
             shards=settings.shards,
             tripped=queue.add,
+            crowd=queue.crowd,
         )
         stack.push_async_callback(stores.close)
         # Jitter needs no cryptographic randomness.
@@ -274,6 +276,9 @@ async def _lead_when_listed(operator: _Operator) -> None:
     """Leads from when the caches are full: before, a store would seem to be missing."""
     await operator.watches.wait_all_listed()
     await _silence(operator.watcher)
+    # What is in them stays: the collector need not look at it again and again.
+    gc.collect()
+    gc.freeze()
     logger.info("The caches are full")
     operator.workers.start()
     await operator.keeper.run()

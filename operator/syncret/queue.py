@@ -90,6 +90,9 @@ class _Lane(Generic[K]):
             del self._groups[group]
         self.size -= 1
 
+    def ready(self, group: Hashable) -> int:
+        return len(self._groups.get(group, ()))
+
     def next(self, admits: Callable[[Hashable], bool]) -> tuple[K, Hashable] | None:
         """The key whose turn it is; a group that is not admitted keeps its turn."""
         for group, keys in self._groups.items():
@@ -215,6 +218,12 @@ class Queue(Generic[K]):
     @property
     def closed(self) -> bool:
         return self._closed
+
+    def crowd(self, group: Hashable) -> int:
+        """How many keys of a group are ready to run, refreshes not among them."""
+        return sum(
+            self._lanes[lane].ready(group) for lane in Priority if lane is not Priority.PERIODIC
+        )
 
     def depth(self) -> dict[str, int]:
         """How many keys wait in each lane, are delayed, and run."""

@@ -30,7 +30,7 @@ HERE: Final = Path(__file__).parent
 HASTY: Final = (
     "--retry-base=200ms",
     "--retry-cap=1s",
-    "--lease-duration=3s",
+    "--lease-duration=5s",
     "--log-level=debug",
     "--log-format=json",
 )

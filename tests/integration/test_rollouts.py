@@ -198,7 +198,7 @@ def test_a_new_version_with_the_same_value_restarts_nothing(world: World) -> Non
     world.settle()
     assert {source["version"] for source in world.status()["sources"]} == {version}
     assert world.generation("env") == 1
-    assert [reason for _, reason, _ in world.events()] == ["Created"]
+    assert [reason for _, reason, _ in world.events()] == []
 
 
 def test_two_secrets_of_one_workload_restart_it_once_for_each_change(world: World) -> None:

@@ -19,7 +19,7 @@ from typing import Final
 
 import uvloop
 
-from load import bad, refreshing, standing
+from load import bad, refreshing, sharding, standing
 from load.bench import LOGS, Bench, Options
 from load.fleet import Stuck
 from load.kube import ApiError
@@ -39,7 +39,7 @@ class Scenario:
     by_default: bool = True
 
 
-#: In the order they run. What compares shards will be one more line here.
+#: In the order they run.
 SCENARIOS: Final = (
     Scenario(("cold", "restart"), "10,000 synced; the operator restarted", standing.ten_thousand),
     Scenario(("refresh",), "what refreshing 2,000 unchanged ones costs", refreshing.refresh),
@@ -47,6 +47,7 @@ SCENARIOS: Final = (
     Scenario(("halfdead",), "the same, one of two stores dead", refreshing.half_dead),
     Scenario(("badstores",), "500 of stores that cannot work", bad.bad_stores),
     Scenario(("broken",), "10,000 of keys that do not exist", bad.broken),
+    Scenario(("shards",), "three shards against one, a slow store", sharding.shards),
     Scenario(
         ("memory50k",), "50,000 synced (takes long)", standing.fifty_thousand, by_default=False
     ),

@@ -2,9 +2,8 @@
 
 A process of its own, under the operator's ServiceAccount. For each ExternalSecret it is told of, it
 POSTs a Secret and PATCHes the status, both of the bytes that the operator sent for an object of the
-same shape; for the first so many it POSTs an Event as well, as many as the operator did. 64 are
-in flight. What it takes is what the API server takes, and the floor for every operator on this
-machine.
+same shape. 64 are in flight. What it takes is what the API server takes, and the floor for every
+operator on this machine.
 
 Reads its work from a file and prints one line of JSON: seconds, and seconds of CPU of its own.
 """
@@ -15,16 +14,15 @@ import sys
 import time
 from copy import deepcopy
 from pathlib import Path
-from typing import Any
 
 import uvloop
 
 from load.kube import GROUP_PATH, MERGE_PATCH, Body, Kube, each
 
 
-def work(sample: Body, rows: list[tuple[str, str, str]], events: int) -> Body:
+def work(sample: Body, rows: list[tuple[str, str, str]]) -> Body:
     """The content of the file. ``sample``: see fleet.sample."""
-    return {"sample": sample, "rows": rows, "events": events if sample["event"] else 0}
+    return {"sample": sample, "rows": rows}
 
 
 class _Bodies:
@@ -42,7 +40,6 @@ class _Bodies:
             "data": sample["secret"]["data"],
         }
         self._status = sample["status"]
-        self._event = sample["event"]
 
     def secret(self, namespace: str, name: str, uid: str) -> Body:
         body = deepcopy(self._secret)
@@ -54,37 +51,23 @@ class _Bodies:
     def status(self, uid: str) -> Body:
         return {"metadata": {"uid": uid}, "status": self._status}
 
-    def event(self, namespace: str, name: str, uid: str) -> Body:
-        event: dict[str, Any] = self._event
-        return {
-            **{
-                k: v for k, v in event.items() if k != "metadata" and not k.startswith("deprecated")
-            },
-            "metadata": {"name": f"{name}.{time.time_ns():x}", "namespace": namespace},
-            "regarding": {**event["regarding"], "namespace": namespace, "name": name, "uid": uid},
-        }
-
 
 async def _run(kubeconfig: Path, file: Path) -> None:
     task = json.loads(_read(file))
     bodies = _Bodies(task["sample"])
-    events: int = task["events"]
     query = "?fieldManager=syncret"
 
     async with Kube(kubeconfig) as kube:
 
-        async def write(row: tuple[int, tuple[str, str, str]]) -> None:
-            number, (namespace, name, uid) = row
+        async def write(row: tuple[str, str, str]) -> None:
+            namespace, name, uid = row
             core = f"/api/v1/namespaces/{namespace}"
             await kube.send("POST", f"{core}/secrets{query}", bodies.secret(namespace, name, uid))
             path = f"{GROUP_PATH}/namespaces/{namespace}/externalsecrets/{name}/status{query}"
             await kube.send("PATCH", path, bodies.status(uid), content=MERGE_PATCH)
-            if number < events:
-                path = f"/apis/events.k8s.io/v1/namespaces/{namespace}/events{query}"
-                await kube.send("POST", path, bodies.event(namespace, name, uid))
 
         before, started = _cpu(), time.monotonic()
-        await each(enumerate(map(tuple, task["rows"])), write)
+        await each(map(tuple, task["rows"]), write)
         print(json.dumps({"wall": time.monotonic() - started, "cpu": _cpu() - before}))
 
 

@@ -14,7 +14,7 @@ import time
 import urllib.request
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -119,6 +119,19 @@ class Bed:
     async def stop_operator(self) -> None:
         await asyncio.to_thread(self.operator.stop)
 
+    async def start_replicas(self, count: int) -> None:
+        """Starts so many operators, and waits until each has one shard."""
+        replicas = [
+            replace(self.operator, name=f"replica-{number}", port=0) for number in range(count)
+        ]
+        for replica in replicas:
+            await asyncio.to_thread(replica.start)
+        deadline = time.monotonic() + _READY_TIMEOUT
+        while {replica.metric("syncret_shards") for replica in replicas} != {1.0}:
+            if time.monotonic() > deadline:
+                raise StartError("the shards were not shared out")
+            await asyncio.sleep(0.2)
+
     async def populate(self, shape: Shape) -> None:
         """Makes the fleet."""
         what = f"{shape.size:,} ExternalSecrets"
@@ -154,12 +167,12 @@ class Bed:
         """How many lines the operator has logged."""
         return self.operator.log.count("\n")
 
-    async def bare(self, sample: dict[str, Any], shape: Shape, *, events: int) -> dict[str, float]:
+    async def bare(self, sample: dict[str, Any], shape: Shape) -> dict[str, float]:
         """Runs the bare loop over a fleet that the operator has not seen."""
         rows = await fleet.identities(self.kube, shape)
         kubeconfig = self.cluster.kubeconfig_as(NAMESPACE, SERVICE_ACCOUNT)
         file = self.cluster.directory / "bare.json"
-        _write(file, json.dumps(bare.work(sample, rows, events)))
+        _write(file, json.dumps(bare.work(sample, rows)))
         with self.progress.step(f"the bare loop writes {shape.size:,}", estimate=shape.size / 350):
             child = self.processes.start(
                 "bare",
@@ -180,24 +193,23 @@ async def open_bed(
     arguments: tuple[str, ...] = (),
     source: Path | None = None,
     logs: Path | None = None,
+    latency: float = 0.005,
 ) -> AsyncIterator[Bed]:
     """Everything but the operator runs in the block.
 
+    ``latency``: seconds that the stand-in takes for a call;
     ``source``: the folder with the package of the operator to measure, if not this repository's;
     ``logs``: where the operator's log is kept.
     """
     with _plane(progress) as cluster:
         processes = Processes(cluster.directory / "logs")
         try:
-            store_server = StoreServer(processes)
+            store_server = StoreServer(processes, latency=latency)
             operator = Operator(
                 cluster,
                 processes,
                 arguments=(*_QUIET, *arguments),
-                env={
-                    "PYTHONPATH": str(source or REPOSITORY / "operator"),
-                    "PYTHONDONTWRITEBYTECODE": "1",
-                },
+                env={"PYTHONPATH": str(source or REPOSITORY / "operator")},
             )
             async with Kube(cluster.kubeconfig) as kube:
                 assert cluster.plane is not None
@@ -240,7 +252,7 @@ def _plane(progress: Progress) -> Iterator[Cluster]:
 
 
 def _environment() -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(REPOSITORY / "tests"), "PYTHONDONTWRITEBYTECODE": "1"}
+    return {**os.environ, "PYTHONPATH": str(REPOSITORY / "tests")}
 
 
 def _write(file: Path, text: str) -> None:

@@ -42,10 +42,14 @@ class Bench:
         return self.options.size or default
 
     @asynccontextmanager
-    async def bed(self, scenario: str) -> AsyncIterator[Bed]:
+    async def bed(
+        self, scenario: str, *, arguments: tuple[str, ...] = (), latency: float = 0.005
+    ) -> AsyncIterator[Bed]:
+        """``latency``: seconds of a call to the stand-in."""
         async with open_bed(
             self.progress,
-            arguments=self.options.operator,
+            arguments=(*arguments, *self.options.operator),
+            latency=latency,
             source=self.options.source,
             logs=LOGS / f"{scenario}.operator.log",
         ) as bed:

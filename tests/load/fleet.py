@@ -220,19 +220,11 @@ async def delete(kube: Kube, shape: Shape, *, step: Step) -> None:
 
 
 async def sample(kube: Kube, shape: Shape) -> Body:
-    """What the operator wrote for one object of a synced fleet: its Secret, status and Event."""
+    """What the operator wrote for one object of a synced fleet: its Secret and its status."""
     _, namespace, name = next(shape.names())
     secret = await kube.get(f"/api/v1/namespaces/{namespace}/secrets/{name}")
     path = f"{GROUP_PATH}/namespaces/{namespace}/externalsecrets/{name}"
-    events = await kube.get(f"/apis/events.k8s.io/v1/namespaces/{namespace}/events?limit=50")
-    ours = [
-        event for event in events["items"] if event["regarding"].get("kind") == "ExternalSecret"
-    ]
-    return {
-        "secret": secret,
-        "status": (await kube.get(path))["status"],
-        "event": ours[0] if ours else None,
-    }
+    return {"secret": secret, "status": (await kube.get(path))["status"]}
 
 
 async def identities(kube: Kube, shape: Shape) -> list[tuple[str, str, str]]:

@@ -15,31 +15,43 @@ _HEAD: Final = ("scenario", "what", "target", "measured", "ratio", "met")
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One figure. Without a target it only informs."""
+    """One figure. Without a target it only informs; ``least``: more is better."""
 
     scenario: str
     what: str
     measured: float
     unit: str = ""
     target: float | None = None
+    least: bool = False
 
     @property
     def ratio(self) -> float | None:
-        """Measured by target; 1 or less is met. A target of nothing knows only met and not met."""
-        return self.measured / self.target if self.target else None
+        """How much of the target was used up; 1 or less is met.
+
+        A target of nothing knows only met and not met.
+        """
+        if not self.target:
+            return None
+        return self.target / self.measured if self.least else self.measured / self.target
 
     @property
     def met(self) -> bool | None:
-        return None if self.target is None else self.measured <= self.target
+        if self.target is None:
+            return None
+        return self.measured >= self.target if self.least else self.measured <= self.target
 
     def cells(self) -> tuple[str, ...]:
-        target = "" if self.target is None else f"≤ {_number(self.target)} {self.unit}".rstrip()
+        target = (
+            ""
+            if self.target is None
+            else f"{'≥' if self.least else '≤'} {_number(self.target)} {self.unit}".rstrip()
+        )
         known = self.ratio is not None and math.isfinite(self.ratio)
         ratio = f"{self.ratio:.2f}" if known else ""
         met = {None: "", True: "yes", False: "NO"}[self.met]
         unit = self.unit if math.isfinite(self.measured) else ""
         measured = f"{_number(self.measured)} {unit}".rstrip()
-        return self.scenario, self.what, target, measured, ratio, met
+        return self.scenario, self.what, target.rstrip(), measured, ratio, met
 
 
 @dataclass
@@ -59,8 +71,9 @@ class Report:
         unit: str = "",
         *,
         target: float | None = None,
+        least: bool = False,
     ) -> None:
-        self.rows.append(Row(scenario, what, measured, unit, target))
+        self.rows.append(Row(scenario, what, measured, unit, target, least))
 
     def detail(self, scenario: str, **figures: Any) -> None:
         self.details.setdefault(scenario, {}).update(figures)

@@ -29,7 +29,6 @@ async def ten_thousand(bench: Bench, wanted: AbstractSet[str]) -> None:
         await bed.populate(shape)
         wall = await _cold(bench, name, bed, shape, memory=MEMORY_10K)
         sample = await fleet.sample(bed.kube, shape)
-        events = bed.requests.succeeded("create", "events")
         await bed.stop_operator()
         if "restart" in wanted:
             await _restart(bench, bed)
@@ -38,7 +37,7 @@ async def ten_thousand(bench: Bench, wanted: AbstractSet[str]) -> None:
             # Last, because the operator must never see this fleet.
             bare_shape = Shape(size=shape.size, stores=shape.stores, prefix="bare")
             await bed.populate(bare_shape)
-            bare = await bed.bare(sample, bare_shape, events=events)
+            bare = await bed.bare(sample, bare_shape)
             bench.report.add(name, "wall of the bare loop", bare["wall"], "s")
             bench.report.add(
                 name, "CPU of the bare loop, each", bare["cpu"] * 1000 / shape.size, "ms"

@@ -53,7 +53,7 @@ class Operator:
     arguments: Sequence[str] = (
         "--log-level=debug",
         "--log-format=json",
-        "--lease-duration=3s",  # a killed one keeps its successor waiting for as long
+        "--lease-duration=5s",  # a killed one keeps its successor waiting for as long
     )
     env: Mapping[str, str] = field(default_factory=dict)
     name: str = "operator"

@@ -156,6 +156,18 @@ async def test_a_group_that_hangs_leaves_the_workers_to_the_others(clock: FakeCl
     assert await waiting == "a2", "a worker that waited is woken when the group has room again"
 
 
+async def test_a_crowd_is_what_is_ready_of_a_group_but_refreshes(clock: FakeClock) -> None:
+    queue: Queue[str] = Queue(clock, group_of=lambda key: key[0])
+    for key in ("a1", "a2", "a3", "b1"):
+        queue.add(key)
+    queue.add("a4", priority=Priority.FORCED)
+    queue.add("a5", priority=Priority.PERIODIC)
+    queue.add("a6", delay=1.0)
+    assert (queue.crowd("a"), queue.crowd("b"), queue.crowd("c")) == (4, 1, 0)
+    await queue.take()
+    assert queue.crowd("a") == 3
+
+
 async def test_refreshes_leave_workers_for_edits(clock: FakeClock) -> None:
     queue = _grouped(clock, group_limit=100, periodic_limit=1)
     queue.add("a1", priority=Priority.PERIODIC)

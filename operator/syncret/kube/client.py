@@ -20,6 +20,7 @@ from typing import Any, Final
 from urllib.parse import urlencode
 
 import aiohttp
+import orjson
 from yarl import URL
 
 from syncret.errors import KubeInvalid, KubeUnavailable, NotLeading
@@ -30,7 +31,7 @@ from syncret.kube.resources import Resource
 TIMEOUT: Final = 15.0
 
 #: Calls in flight. Under the session's bound on connections, so that watches keep theirs.
-CONCURRENCY: Final = 32
+CONCURRENCY: Final = 64
 
 _METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 _METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
@@ -72,7 +73,10 @@ class _Request:
         """The body as it is sent."""
         if self.body is None:
             return None
-        return json.dumps(self.body, separators=(",", ":")).encode()
+        try:
+            return orjson.dumps(self.body)
+        except TypeError:  # half of a surrogate pair, which JSON can escape and UTF-8 cannot say
+            return json.dumps(self.body, separators=(",", ":")).encode()
 
     @property
     def what(self) -> str:
@@ -389,7 +393,7 @@ def _has_precondition(body: Mapping[str, Any]) -> bool:
 
 def _parsed(data: bytes) -> Body | None:
     try:
-        answer = json.loads(data)
+        answer = orjson.loads(data)
     except ValueError:
         return None
     return answer if isinstance(answer, dict) else None

@@ -162,7 +162,7 @@ def open_session(
     connection: Connection,
     *,
     middlewares: Sequence[aiohttp.ClientMiddlewareType] = (),
-    connections: int = 64,
+    connections: int = 96,
     user_agent: str = "syncret",
 ) -> aiohttp.ClientSession:
     """A session to the API server, which authorises every request to it, and to it only.

@@ -12,7 +12,6 @@ delays, and :mod:`syncret.kube.watchhealth` tells of it.
 """
 
 import asyncio
-import json
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from random import Random
@@ -20,6 +19,7 @@ from typing import Any, Final
 from urllib.parse import urlencode
 
 import aiohttp
+import orjson
 from yarl import URL
 
 from syncret.clock import Clock, sleep
@@ -174,7 +174,7 @@ class Reflector:
                 *lines, rest = (rest + chunk).split(b"\n")
                 for line in lines:
                     if line:
-                        event = json.loads(line)
+                        event = orjson.loads(line)
                         yield event["type"], event["object"]
                         count += 1
                         if count % _LINES == 0:

@@ -1,9 +1,10 @@
 """The reads of one store: gathered into batches, shared by all who want the same, limited.
 
 A read that is wanted waits for company. Urgent ones (somebody waits for a new or an edited Secret)
-for :data:`GATHER` seconds, refreshes until a batch is full, for :data:`PATIENCE` at most. Two
-readers of one reference share one read, if it began after both of them asked: a value that was
-read before somebody asked for it may be older than what they ask for.
+for :data:`GATHER` seconds, or in a crowd until a batch is full, for :data:`CROWDED` at most;
+refreshes until a batch is full, for :data:`PATIENCE` at most. Two readers of one reference share
+one read, if it began after both of them asked: a value that was read before somebody asked for it
+may be older than what they ask for.
 
 A value that several readers wanted is kept for :data:`KEEP` seconds after the read has ended, for
 those of them that the queue has not come to yet; one that a single reader wanted is not kept at
@@ -30,9 +31,10 @@ logger = logging.getLogger(__name__)
 #: Seconds that an urgent read waits for others to share its call.
 GATHER: Final = 0.005
 
-#: Calls under way with which a batch that is not full waits on, and for how many seconds.
-BUSY: Final = 2
-LONGER: Final = 0.05
+#: Seconds that a batch waits on to be filled while the queue holds more readers of the store, and
+#: between two looks at whether it does.
+CROWDED: Final = 0.25
+LOOK: Final = 0.02
 
 #: Seconds that a refresh waits for its batch to fill.
 PATIENCE: Final = 1.0
@@ -78,10 +80,15 @@ class Reads:
         breaker: Breaker,
         timeout: float,
         tripped: Callable[[], None],
+        crowd: Callable[[], int] = lambda: 0,
         gather: float = GATHER,
         patience: float = PATIENCE,
     ) -> None:
-        """``timeout``: seconds for one call. ``tripped`` is told when the breaker opens."""
+        """``timeout``: seconds for one call. ``tripped`` is told when the breaker opens.
+
+        ``crowd``: how many more readers the queue would let run, were there workers for them.
+        """
+        self._crowd = crowd
         self._gather = gather
         self._patience = patience
         self._client = client
@@ -97,8 +104,6 @@ class Reads:
         self._waiting: dict[Ref, _Read] = {}
         self._timer: TimerHandle | None = None
         self._timer_due = float("inf")
-        #: What waits has waited for long enough, and waits on because of the calls under way.
-        self._overdue = False
         self._calls: set[asyncio.Task[None]] = set()
         self._kept = _Kept()
 
@@ -159,15 +164,19 @@ class Reads:
             self._begin(self._batch)
         if not self._waiting:
             return
+        now = self._clock.monotonic()
         due = min(read.due for read in self._waiting.values())
-        if due > self._clock.monotonic():
+        if due > now:
             self._arm(due)
-        elif len(self._calls) >= BUSY and not self._overdue:
-            # In a flood, the answers that come meanwhile free the readers that fill the batch.
-            self._overdue = True
-            self._arm(self._clock.monotonic() + LONGER)
-        elif not self._overdue or self._timer is None:
+        elif now < due + CROWDED and self._more_come():
+            self._arm(now + LOOK)
+        else:
             self._begin(len(self._waiting))
+
+    def _more_come(self) -> bool:
+        """Whether others will fill the batch, and are not all waiting for it themselves."""
+        readers = sum(read.readers for read in self._waiting.values())
+        return readers < self._batch and self._crowd() > 0
 
     def _arm(self, due: float) -> None:
         if self._timer is None or due < self._timer_due:
@@ -181,16 +190,10 @@ class Reads:
         self._begin_soon()
 
     def _begin(self, count: int) -> None:
-        self._overdue = False
         batch = [self._waiting.pop(ref) for ref in list(self._waiting)[:count]]
         call = asyncio.create_task(self._run(batch), name="read")
         self._calls.add(call)
-        call.add_done_callback(self._ended)
-
-    def _ended(self, call: asyncio.Task[None]) -> None:
-        self._calls.discard(call)
-        if self._overdue and len(self._calls) < BUSY and self._waiting:
-            self._begin(len(self._waiting))
+        call.add_done_callback(self._calls.discard)
 
     async def _run(self, batch: list[_Read]) -> None:
         outcomes: Mapping[Ref, Outcome] = {}

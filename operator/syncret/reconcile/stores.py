@@ -117,13 +117,16 @@ class StoreClients:
         timeout: float = 10.0,
         shards: int = 1,
         tripped: Callable[[ObjectKey], None] = lambda _: None,
+        crowd: Callable[[ObjectKey], int] = lambda _: 0,
         gather: float = GATHER,
         patience: float = PATIENCE,
     ) -> None:
         """``timeout``: seconds for a call. ``shards`` share what a store takes in a second.
 
         ``tripped`` is told when a store is given up: check it, it is asked for nothing else.
+        ``crowd``: how many readers of a store wait for a worker.
         """
+        self._crowd = crowd
         self._kube = kube
         self._timeout = timeout
         self._shards = shards
@@ -250,6 +253,7 @@ class StoreClients:
             breaker=health.breaker,
             timeout=self._timeout,
             tripped=lambda: self._tripped(store.key),
+            crowd=lambda: self._crowd(store.key),
             **self._waits,
         )
 

@@ -118,6 +118,8 @@ class ExternalSecretReconciler:
 
     def _first_due(self, external_secret: ExternalSecret) -> float:
         """The first slot that nobody has served: after a take-over it may have passed."""
+        if external_secret.status.synced_generation is None:
+            return 0.0  # the first sync sets it
         now = self._clock.wall()
         served = self._worked_until(external_secret.key.namespace)
         return self._due_after(external_secret, now if served is None else min(now, served))

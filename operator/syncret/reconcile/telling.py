@@ -76,7 +76,9 @@ class Teller:
         """An attempt went well."""
         recovered = before is not None and before.status == "False"
         if change is not Change.NONE:
-            self._changed(external_secret, change, why)
+            # The first sync of a new object is what its author expects, and says Ready.
+            quiet = before is None and change is Change.CREATED
+            self._changed(external_secret, change, why, quiet=quiet)
         elif recovered:  # an Event, or the next outage, in the same words, would be taken for this
             logger.info("In sync again", extra=names(external_secret))
             self._event(external_secret, "Normal", "Synced", in_sync(external_secret))
@@ -99,7 +101,9 @@ class Teller:
             self._events.forget(uid)
         self._metrics.forget_external_secret(namespace, name)
 
-    def _changed(self, external_secret: ExternalSecret, change: Change, why: Reason) -> None:
+    def _changed(
+        self, external_secret: ExternalSecret, change: Change, why: Reason, *, quiet: bool
+    ) -> None:
         logger.info(
             "Secret %s (%s)",
             change.value,
@@ -108,6 +112,8 @@ class Teller:
         )
         key = external_secret.key
         self._metrics.secret_changed(key.namespace, key.name)
+        if quiet:
+            return
         self._events.forget(external_secret.uid)  # two changes in a row are two Events
         self._event(
             external_secret,

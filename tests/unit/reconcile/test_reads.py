@@ -10,7 +10,7 @@ from support.clock import FakeClock
 from syncret.errors import AccessDenied, ProviderError, ProviderUnavailable, Throttled
 from syncret.providers.base import Limits, NotFound, Outcome, Ref, SecretValue
 from syncret.reconcile.limits import Breaker, Rate
-from syncret.reconcile.reads import GATHER, KEEP, PATIENCE, Reads
+from syncret.reconcile.reads import CROWDED, GATHER, KEEP, LOOK, PATIENCE, Reads
 
 BATCH = 4
 
@@ -58,6 +58,7 @@ class World:
         self.store = Store(values={f"k{number}": b"v%d" % number for number in range(50)})
         self.breaker = Breaker()
         self.trips = 0
+        self.crowd = 0
         self.reads = Reads(
             self.store,
             clock=self.clock,
@@ -65,6 +66,7 @@ class World:
             breaker=self.breaker,
             timeout=10.0,
             tripped=self._tripped,
+            crowd=lambda: self.crowd,
         )
 
     def _tripped(self) -> None:
@@ -124,6 +126,43 @@ async def test_refreshes_wait_for_a_full_batch_and_not_for_ever(world: World) ->
     lonely = world.ask("k1", patient=True)
     await world.pass_time(PATIENCE)
     assert lonely.done()
+
+
+async def test_in_a_crowd_an_urgent_read_waits_for_a_full_batch_and_not_for_ever(
+    world: World,
+) -> None:
+    world.crowd = 1
+    first = [world.ask(f"k{number}") for number in range(BATCH - 1)]
+    await world.pass_time(GATHER)
+    await world.pass_time(LOOK)
+    assert world.store.calls == []
+    last = world.ask("k9")
+    await world.pass_time(0)
+    assert all(task.done() for task in (*first, last))
+    assert [len(call) for call in world.store.calls] == [BATCH]
+
+    lonely = world.ask("k1")
+    await world.pass_time(GATHER)
+    for _ in range(round(CROWDED / LOOK) + 1):
+        await world.pass_time(LOOK)
+    assert lonely.done()
+
+
+async def test_when_the_crowd_has_gone_what_waits_waits_no_longer(world: World) -> None:
+    world.crowd = 1
+    reader = world.ask("k1")
+    await world.pass_time(GATHER)
+    world.crowd = 0
+    await world.pass_time(LOOK)
+    assert reader.done()
+
+
+async def test_readers_that_wait_for_one_read_do_not_wait_for_each_other(world: World) -> None:
+    world.crowd = 100
+    readers = [world.ask("k1") for _ in range(BATCH)]
+    await world.pass_time(GATHER)
+    assert all(task.done() for task in readers)
+    assert world.store.calls == [["k1"]]
 
 
 async def test_an_urgent_reader_takes_the_patient_ones_along(world: World) -> None:

@@ -1,6 +1,7 @@
 """A provider whose store is a dictionary, after the contract of ``syncret.providers.base``."""
 
 import asyncio
+import hashlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -60,7 +61,7 @@ class MemoryClient:
         if ref.key not in self.provider.values:
             return NotFound()
         data = self.provider.values[ref.key]
-        return SecretValue(data, version=f"v{len(data)}")
+        return SecretValue(data, version=hashlib.sha256(data).hexdigest()[:12])
 
 
 @dataclass

@@ -43,7 +43,7 @@ def wake_time(due: float, *, interval: float, readers: int, batch: int) -> float
 def next_slot(seed: str, interval: float, after: float) -> float:
     """The first due time later than ``after``; both are wall seconds, the interval is seconds."""
     phase = _fraction(seed, "phase")
-    number = math.floor(after / interval - phase) - 1
+    number = math.floor(after / interval - phase)  # the one before is at least 0.9 earlier
     while True:
         due = _slot(seed, interval, phase, number)
         if due > after:

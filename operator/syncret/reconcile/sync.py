@@ -179,7 +179,7 @@ class ExternalSecretReconciler:
         """Reads and writes once; returns what the status says afterwards."""
         started = self._clock.monotonic()
         try:
-            synced = await self._sync(external_secret, patient=reason is Reason.DUE)
+            synced = await self._sync(external_secret, state.status, reason)
         except SyncretError as error:
             state.failures += 1
             delay = self._backoff.delay(state.failures, at_least=error.retry_after)
@@ -190,19 +190,30 @@ class ExternalSecretReconciler:
             return self._failed(external_secret, state.status, error)
         state.failures, state.retry = 0, 0.0
         state.due = self._due_after(external_secret, self._clock.wall())
+        change = synced.change if synced is not None else Change.NONE
         self._teller.synced(
-            external_secret, synced.change, why=reason, before=state.status.ready, started=started
+            external_secret, change, why=reason, before=state.status.ready, started=started
         )
+        if synced is None:
+            return state.status
         return self._succeeded(external_secret, state.status, synced)
 
-    async def _sync(self, external_secret: ExternalSecret, *, patient: bool) -> _Synced:
+    async def _sync(
+        self, external_secret: ExternalSecret, status: ExternalSecretStatus, reason: Reason
+    ) -> _Synced | None:
+        """Reads and writes; None if nothing is new, as the versions tell."""
         if external_secret.problem:
             raise SpecInvalid(external_secret.problem)
         self._own_secret(external_secret)
-        outcomes = await self._read(external_secret, self._store(external_secret), patient=patient)
+        outcomes = await self._read(
+            external_secret, self._store(external_secret), patient=reason is Reason.DUE
+        )
         # Once more: the store may have been taken away meanwhile, and the Secret changed.
         self._store(external_secret)
         known = self._own_secret(external_secret)
+        # What was due was in order otherwise: the same versions make the same Secret.
+        if reason is Reason.DUE and same_versions(status, outcomes):
+            return None
         data = assemble(external_secret, outcomes)
         written = await write_target(
             self._kube, self._digester, external_secret, known=known, data=data
@@ -307,6 +318,21 @@ class ExternalSecretReconciler:
             )
             return
         state.status = status
+
+
+def same_versions(status: ExternalSecretStatus, outcomes: dict[Ref, Outcome]) -> bool:
+    """Whether the outcomes are, by their versions, those that the Secret was made from.
+
+    False where the store has no versions: then only the values tell.
+    """
+    if len(status.sources) != len(outcomes):
+        return False
+    return all(
+        isinstance(outcome, SecretValue)
+        and outcome.version != ""
+        and (ref.key, outcome.version) == (source.key, source.version)
+        for source, (ref, outcome) in zip(status.sources, outcomes.items(), strict=True)
+    )
 
 
 def _sources(outcomes: dict[Ref, Outcome]) -> tuple[Source, ...]:

@@ -9,8 +9,10 @@ from support.apiserver import FakeApiServer
 from support.engine import Engine
 from support.objects import secret_body, store_body
 from support.provider import MemoryProvider
+from syncret.api.externalsecret import ExternalSecretStatus, Source
 from syncret.constants import MANAGED_LABEL
-from syncret.providers.base import Outcome, Ref
+from syncret.providers.base import NotFound, Outcome, Ref, SecretValue
+from syncret.reconcile.sync import same_versions
 from unit.reconcile.payments import (
     KEY,
     NAMESPACE,
@@ -286,3 +288,24 @@ async def test_gone_without_a_word_of_the_watch(engine: Engine, world: FakeApiSe
     assert engine.queue.depth()["delayed"] == 0
     assert engine.cache.external_secrets.get(KEY) is None
     assert 'name="db"' not in engine.exposed()
+
+
+def test_only_equal_versions_of_the_same_keys_are_nothing_new() -> None:
+    status = ExternalSecretStatus(sources=(Source("a", "1"), Source("b", "2")))
+
+    def same(**versions: str | None) -> bool:
+        return same_versions(
+            status,
+            {
+                Ref(key): NotFound() if version is None else SecretValue(b"x", version=version)
+                for key, version in versions.items()
+            },
+        )
+
+    assert same(a="1", b="2")
+    assert not same(a="1", b="3")
+    assert not same(a="1")
+    assert not same(a="1", c="2")
+    assert not same(a="1", b=None)
+    status = ExternalSecretStatus(sources=(Source("a", ""),))
+    assert not same(a=""), "a store without versions"

@@ -6,7 +6,7 @@ workload. A failed one is the ExternalSecret's, whose next round tries it again.
 """
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -62,13 +62,16 @@ class Roller:
         self,
         external_secret: ExternalSecret,
         secret: ManagedSecret,
-        baselines: Iterable[RolloutTarget],
+        baselines: Collection[RolloutTarget],
     ) -> Rolled:
         """Restarts what reads ``secret`` and was started with other data of it."""
         namespace = secret.namespace
+        consumers = self._cache.workloads.by("secret", (namespace, secret.name))
+        if not consumers and not baselines:
+            return Rolled((), failed=False)
         plan = plan_rollouts(
             secret,
-            self._cache.workloads.by("secret", (namespace, secret.name)),
+            consumers,
             baselines=baselines,
             others=lambda name: self._cache.secrets.get((namespace, name)),
             mode=external_secret.rollout_mode,

@@ -10,6 +10,10 @@ One task does everything, one step after the other, so that nothing here happens
 2. list all Leases of this installation: who holds what, and which replicas live;
 3. take a free shard, if this replica holds less than its share; give one back if it holds more.
 
+A Lease is named by its shard and by how many there are. While one of another number is held, no
+shard is taken: replicas from before and after a change of ``--shards`` divide the namespaces in two
+ways, and would do the same work twice.
+
 A shard that cannot be renewed in time is lost, and with it the process: :class:`LeadershipLost`
 ends it, and its successor starts from what the cluster has. That is simpler to be sure of than
 stopping the work in a process whose requests may still be under way. Every write asks
@@ -19,7 +23,7 @@ nothing when it wakes up.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final
 
 from syncret.clock import Clock, sleep
@@ -76,14 +80,18 @@ class Keeper:
         self._gained = gained
         self._emptied = emptied
         self._leases: Sequence[Lease] = [
-            lease(f"{prefix}-shard-{number}", SHARD) for number in range(shards)
+            lease(f"{prefix}-shard-{number}-of-{shards}", SHARD) for number in range(shards)
         ]
         self._own = lease(f"{prefix}-{identity}"[:253], REPLICA) if shards > 1 else None
         self._held: set[int] = set()
         self._leaving: dict[int, asyncio.Task[None]] = {}
         self._renewed_at = 0.0
         self._problem = ""
+        #: Whether it was told that nothing is taken.
+        self._waiting = False
         self._replicas: dict[str, Lease] = {}
+        #: Shards of another ``--shards``.
+        self._foreign: dict[str, Lease] = {}
 
     @property
     def held(self) -> frozenset[int]:
@@ -166,30 +174,46 @@ class Keeper:
             lease.observe(bodies.get(lease.name))
         if self._own is not None:
             self._own.observe(bodies.get(self._own.name))
-            self._see_replicas(bodies)
+        ours = {lease.name for lease in self._leases}
+        self._see(self._replicas, bodies, kind=REPLICA)
+        self._see(self._foreign, {k: v for k, v in bodies.items() if k not in ours}, kind=SHARD)
         return True
 
-    def _see_replicas(self, bodies: dict[str, dict[str, Any]]) -> None:
+    def _see(
+        self, leases: dict[str, Lease], bodies: Mapping[str, Mapping[str, Any]], *, kind: str
+    ) -> None:
+        """Keeps track of others' Leases of that kind."""
         seen = {
             name: body
             for name, body in bodies.items()
-            if body["metadata"]["labels"].get(LABEL) == REPLICA
+            if body["metadata"]["labels"].get(LABEL) == kind
         }
-        for name in self._replicas.keys() - seen.keys():
-            del self._replicas[name]
+        for name in leases.keys() - seen.keys():
+            del leases[name]
         for name, body in seen.items():
-            if name not in self._replicas:
+            if name not in leases:
                 # Nobody's identity: this one is only looked at.
-                self._replicas[name] = Lease(
+                leases[name] = Lease(
                     self._kube,
                     namespace=self._namespace,
                     name=name,
                     identity="",
                     clock=self._clock,
                 )
-            self._replicas[name].observe(body)
+            leases[name].observe(body)
 
     async def _take_or_give(self) -> None:
+        held_elsewhere = [name for name, lease in self._foreign.items() if lease.free_in() > 0]
+        if held_elsewhere:
+            if not self._waiting:
+                logger.warning(
+                    "Replicas with another --shards are still at work; nothing is taken until "
+                    "they have ended",
+                    extra={"lease": held_elsewhere[0], "shards": len(self._leases)},
+                )
+            self._waiting = True
+            return
+        self._waiting = False
         share = fair_share(len(self._leases), self._live())
         if len(self.held) > share:
             shard = max(self.held)

@@ -77,6 +77,7 @@ VALUES: Final[Mapping[str, Mapping[str, Any]]] = {
         "rbac": {"create": False, "aggregateToView": False, "aggregateToEdit": False},
         "resources": None,
     },
+    "three replicas with a shard each": {"replicas": 3, "shards": 3, "leaseDuration": "10s"},
     "long names and IPv6": {
         "fullnameOverride": "a" * 63,
         "nameOverride": "b" * 63,
@@ -93,7 +94,9 @@ NONSENSE: Final = {
     "image.tagg=1.0": "at '/image': additional properties 'tagg' not allowed",
     "image=syncret": "at '/image': got string, want object",
     "image.digest=sha256:12": "at '/image/digest'",
-    "replicas=2": "replicas: set it to 0 or 1.",
+    "replicas=-1": "at '/replicas': minimum",
+    "shards=0": "at '/shards': minimum",
+    "leaseDuration=15": "at '/leaseDuration': got number, want string",
     "workers=0": "at '/workers': minimum",
     "log.level=verbose": "at '/log/level': value must be one of 'debug'",
     "http.port=70000": "at '/http/port': maximum",
@@ -223,6 +226,24 @@ def test_a_pod_of_the_host_s_network_is_said_to_violate_the_level(cluster: Clust
             *("apply", "--dry-run=server", "--warnings-as-errors", "-n", NAMESPACE, "-f", "-"),
             stdin=rendered,
         )
+
+
+def test_several_replicas_are_spread_and_go_one_at_a_time(cluster: Cluster) -> None:
+    def kinds(*values: str) -> dict[str, dict[str, Any]]:
+        bodies = yaml.safe_load_all(render(cluster, "--set", ",".join(values)))
+        return {body["kind"]: body["spec"] for body in bodies if "spec" in body}
+
+    one, two = kinds("replicas=1"), kinds("replicas=2", "shards=2", "leaseDuration=9s")
+    pod = two["Deployment"]["template"]
+    (spread,) = pod["spec"]["topologySpreadConstraints"]
+    assert spread["labelSelector"]["matchLabels"].items() <= pod["metadata"]["labels"].items()
+    assert two["PodDisruptionBudget"]["selector"] == two["Deployment"]["selector"]
+    (container,) = pod["spec"]["containers"]
+    assert {"--shards=2", "--lease-duration=9s", "--shutdown-grace=20s"} <= {*container["args"]}
+    assert "PodDisruptionBudget" not in one
+    assert "topologySpreadConstraints" not in one["Deployment"]["template"]["spec"]
+    off = kinds("replicas=2", "podDisruptionBudget.enabled=false")
+    assert "PodDisruptionBudget" not in off
 
 
 def test_the_monitor_finds_the_service(cluster: Cluster) -> None:

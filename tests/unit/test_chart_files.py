@@ -70,10 +70,10 @@ def test_the_chart_ships_the_crds_of_the_repository() -> None:
 
 def test_the_installation_guide_explains_exactly_the_permissions_of_the_operator() -> None:
     template = (CHART / "templates" / "clusterrole.yaml").read_text(encoding="utf-8")
-    rules = yaml.safe_load(template[template.index("\nrules:") : template.index("\n---")])["rules"]
     granted = {
         (resource + (f".{group}" if group else ""), verb)
-        for rule in rules
+        for part in re.findall(r"(?ms)^rules:.*?(?=^---)", template)
+        for rule in yaml.safe_load(part)["rules"]
         for group in rule["apiGroups"]
         for resource in rule["resources"]
         for verb in rule["verbs"]

@@ -218,3 +218,22 @@ async def test_the_shards_of_a_lost_replica_are_taken_over(world: World) -> None
         60.0, until=lambda: sum(map(len, world.held)) == 3 and lost <= set().union(*world.held)
     )
     assert took <= DURATION + 4.0
+
+
+@pytest.mark.parametrize(("before", "after"), [(1, 3), (3, 1)])
+async def test_replicas_that_divide_otherwise_are_waited_for(
+    world: World, before: int, after: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A rolling update that changes --shards: nobody works on what another still works on."""
+    world.shards = before
+    old = world.start()
+    await world.run(40.0)
+    world.shards = after
+    world.start()
+    await world.run(40.0)
+    assert world.held == [set(range(before)), set()]
+    assert sum("another --shards" in record.message for record in caplog.records) == 1
+    await old.keeper.release()
+    old.alive = False
+    await world.run(20.0)
+    assert world.held == [set(range(after))]

@@ -2,7 +2,7 @@
 
 For the resources that come by the ten thousand, and whose changes are mostly our own writes coming
 back: an event costs a fifth of what it does in kopf, which prepares handlers that we do not have
-(``docs/design/0003-watching.md`` has the figures).
+(``docs/design/0003-engine.md`` has the figures).
 
 Every object of a list, and every event of the watch, is handed on once, in order. After a list,
 what was known and is not in it is handed on as deleted, so no deletion is missed however long the

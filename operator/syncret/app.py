@@ -122,6 +122,7 @@ async def _built(settings: Settings) -> AsyncIterator[_Operator]:
     queue: Queue[ObjectKey] = Queue(
         clock,
         group_of=partial(_group_of, cache),
+        tenant_of=lambda key: key.namespace,
         # No store, and no kind of work, can hold up all of the others.
         group_limit=settings.workers // 2,
         periodic_limit=settings.workers * 3 // 4,

@@ -9,7 +9,8 @@ that wait for something never hold up an edit.
 
 Keys belong to groups (those that read from one store). In a lane, groups take turns, and no group
 has more than its limit of runs at the same time: a store with ten thousand readers, or one that
-hangs, leaves the workers to the others.
+hangs, leaves the workers to the others. Within a group tenants (namespaces) take turns, so that
+what one of them floods a store with keeps no other waiting.
 
 A worker that takes a key answers for everything that was asked of it before: an older, later-due
 entry of the same key is dropped with the take, because the reconcile says anew when it wants to
@@ -71,35 +72,46 @@ class _Wish(NamedTuple):
 
 
 class _Lane(Generic[K]):
-    """The keys of one priority that are ready, by group; groups take turns."""
+    """The keys of one priority that are ready; groups take turns, and in them tenants."""
 
-    __slots__ = ("_groups", "size")
+    __slots__ = ("_groups", "_sizes")
 
     def __init__(self) -> None:
-        self._groups: OrderedDict[Hashable, OrderedDict[K, None]] = OrderedDict()
-        self.size = 0
+        self._groups: OrderedDict[Hashable, OrderedDict[Hashable, OrderedDict[K, None]]]
+        self._groups = OrderedDict()
+        self._sizes: Counter[Hashable] = Counter()
 
-    def add(self, key: K, group: Hashable) -> None:
-        self._groups.setdefault(group, OrderedDict())[key] = None
-        self.size += 1
+    @property
+    def size(self) -> int:
+        return self._sizes.total()
 
-    def remove(self, key: K, group: Hashable) -> None:
-        keys = self._groups[group]
-        del keys[key]
-        if not keys:
+    def add(self, key: K, group: Hashable, tenant: Hashable) -> None:
+        tenants = self._groups.setdefault(group, OrderedDict())
+        tenants.setdefault(tenant, OrderedDict())[key] = None
+        self._sizes[group] += 1
+
+    def remove(self, key: K, group: Hashable, tenant: Hashable) -> None:
+        tenants = self._groups[group]
+        del tenants[tenant][key]
+        if not tenants[tenant]:
+            del tenants[tenant]
+        if not tenants:
             del self._groups[group]
-        self.size -= 1
+        self._sizes[group] -= 1
+        if not self._sizes[group]:
+            del self._sizes[group]
 
     def ready(self, group: Hashable) -> int:
-        return len(self._groups.get(group, ()))
+        return self._sizes[group]
 
-    def next(self, admits: Callable[[Hashable], bool]) -> tuple[K, Hashable] | None:
+    def next(self, admits: Callable[[Hashable], bool]) -> K | None:
         """The key whose turn it is; a group that is not admitted keeps its turn."""
-        for group, keys in self._groups.items():
+        for group, tenants in self._groups.items():
             if admits(group):
-                key = next(iter(keys))
+                tenant, keys = next(iter(tenants.items()))
+                tenants.move_to_end(tenant)
                 self._groups.move_to_end(group)
-                return key, group
+                return next(iter(keys))
         return None
 
 
@@ -108,6 +120,7 @@ class _Ready(NamedTuple):
 
     lane: Priority
     group: Hashable
+    tenant: Hashable
     since: float
 
 
@@ -119,10 +132,12 @@ class Queue(Generic[K]):
         clock: Clock,
         *,
         group_of: Callable[[K], Hashable] = lambda _: None,
+        tenant_of: Callable[[K], Hashable] = lambda _: None,
         group_limit: int = _UNLIMITED,
         periodic_limit: int = _UNLIMITED,
     ) -> None:
         """``group_of`` is asked when a key becomes ready. Limits are of runs at the same time."""
+        self._tenant_of = tenant_of
         self._clock = clock
         self._group_of = group_of
         self._group_limit = group_limit
@@ -257,15 +272,15 @@ class Queue(Generic[K]):
             self._ready[key] = ready._replace(since=since)
             return
         self._unready(key)
-        group = self._group_of(key)
-        self._ready[key] = _Ready(lane, group, since)
-        self._lanes[lane].add(key, group)
+        group, tenant = self._group_of(key), self._tenant_of(key)
+        self._ready[key] = _Ready(lane, group, tenant, since)
+        self._lanes[lane].add(key, group, tenant)
         self._wake()
 
     def _unready(self, key: K) -> None:
         ready = self._ready.pop(key, None)
         if ready is not None:
-            self._lanes[ready.lane].remove(key, ready.group)
+            self._lanes[ready.lane].remove(key, ready.group, ready.tenant)
 
     def _promote(self) -> None:
         """Moves what is due from the heap to its lane, and arms the timer for what is not."""
@@ -307,16 +322,16 @@ class Queue(Generic[K]):
                 continue
             found = self._lanes[lane].next(self._admits)
             if found is not None:
-                return self._run(*found)
+                return self._run(found)
         return None
 
-    def _run(self, key: K, group: Hashable) -> K:
+    def _run(self, key: K) -> K:
         self._takes += 1
         ready = self._ready[key]
         self._unready(key)
         self._delayed.pop(key, None)
         self._running[key] = ready
-        self._running_groups[group] += 1
+        self._running_groups[ready.group] += 1
         self._running_periodic += ready.lane is Priority.PERIODIC
         return key
 

@@ -156,6 +156,14 @@ async def test_a_group_that_hangs_leaves_the_workers_to_the_others(clock: FakeCl
     assert await waiting == "a2", "a worker that waited is woken when the group has room again"
 
 
+async def test_in_a_group_tenants_take_turns(clock: FakeClock) -> None:
+    queue: Queue[str] = Queue(clock, group_of=lambda key: key[0], tenant_of=lambda key: key[1])
+    for key in ("ax1", "ax2", "ax3", "ay1", "bx1"):
+        queue.add(key)
+    order = [await queue.take() for _ in range(5)]
+    assert order == ["ax1", "bx1", "ay1", "ax2", "ax3"]
+
+
 async def test_a_crowd_is_what_is_ready_of_a_group_but_refreshes(clock: FakeClock) -> None:
     queue: Queue[str] = Queue(clock, group_of=lambda key: key[0])
     for key in ("a1", "a2", "a3", "b1"):

@@ -125,6 +125,9 @@ async def _built(settings: Settings) -> AsyncIterator[_Operator]:
         tenant_of=lambda key: key.namespace,
         # No store, and no kind of work, can hold up all of the others.
         group_limit=settings.workers // 2,
+        doubtful=lambda group: stores.is_doubtful(group),  # noqa: PLW0108 - made below
+        doubtful_limit=max(1, settings.workers // 16),
+        doubtful_limit_together=settings.workers // 2,
         periodic_limit=settings.workers * 3 // 4,
     )
     metrics.watch_queue(queue.depth)
@@ -215,6 +218,8 @@ async def _built(settings: Settings) -> AsyncIterator[_Operator]:
         )
 
         async def reconcile(key: ObjectKey) -> Result:
+            if not assignment.works_on(key.namespace):
+                return Result()  # its shard was given away while it ran or waited
             if key.kind == "ExternalSecret":
                 return await external_secrets.reconcile(key)
             return await store_checks.reconcile(key)
@@ -278,7 +283,6 @@ async def _lead_when_listed(operator: _Operator) -> None:
     await operator.watches.wait_all_listed()
     await _silence(operator.watcher)
     # What is in them stays: the collector need not look at it again and again.
-    gc.collect()
     gc.freeze()
     logger.info("The caches are full")
     operator.workers.start()

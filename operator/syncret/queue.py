@@ -9,8 +9,9 @@ that wait for something never hold up an edit.
 
 Keys belong to groups (those that read from one store). In a lane, groups take turns, and no group
 has more than its limit of runs at the same time: a store with ten thousand readers, or one that
-hangs, leaves the workers to the others. Within a group tenants (namespaces) take turns, so that
-what one of them floods a store with keeps no other waiting.
+hangs, leaves the workers to the others. Doubtful groups (of a store that has not answered yet, or
+not the last time) have a lower limit, each and together. Within a group tenants (namespaces) take
+turns, so that what one of them floods a store with keeps no other waiting.
 
 A worker that takes a key answers for everything that was asked of it before: an older, later-due
 entry of the same key is dropped with the take, because the reconcile says anew when it wants to
@@ -134,10 +135,16 @@ class Queue(Generic[K]):
         group_of: Callable[[K], Hashable] = lambda _: None,
         tenant_of: Callable[[K], Hashable] = lambda _: None,
         group_limit: int = _UNLIMITED,
+        doubtful: Callable[[Hashable], bool] = lambda _: False,
+        doubtful_limit: int = _UNLIMITED,
+        doubtful_limit_together: int = _UNLIMITED,
         periodic_limit: int = _UNLIMITED,
     ) -> None:
         """``group_of`` is asked when a key becomes ready. Limits are of runs at the same time."""
         self._tenant_of = tenant_of
+        self._doubtful = doubtful
+        self._doubtful_limit = doubtful_limit
+        self._doubtful_limit_together = doubtful_limit_together
         self._clock = clock
         self._group_of = group_of
         self._group_limit = group_limit
@@ -336,7 +343,13 @@ class Queue(Generic[K]):
         return key
 
     def _admits(self, group: Hashable) -> bool:
-        return self._running_groups[group] < self._group_limit
+        running = self._running_groups[group]
+        if not self._doubtful(group):
+            return running < self._group_limit
+        if running >= self._doubtful_limit:
+            return False
+        together = sum(n for one, n in self._running_groups.items() if self._doubtful(one))
+        return together < self._doubtful_limit_together
 
     def _wake(self) -> None:
         while self._waiters:

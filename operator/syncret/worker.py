@@ -123,6 +123,8 @@ class Workers(Generic[K]):
                 self._queue.done(key)
             if result.requeue_after is not None:
                 self._queue.add(key, priority=result.priority, delay=result.requeue_after)
+            # A round without a call never waits, and ten thousand would let nothing else run.
+            await asyncio.sleep(0)
 
     async def _run(self, key: K) -> Result:
         try:

@@ -125,7 +125,9 @@ class Bed:
             replace(self.operator, name=f"replica-{number}", port=0) for number in range(count)
         ]
         for replica in replicas:
-            await asyncio.to_thread(replica.start)
+            replica.start(ready=False)  # not in a thread: a child dies with the one that made it
+        for replica in replicas:
+            await asyncio.to_thread(replica.wait_ready)
         deadline = time.monotonic() + _READY_TIMEOUT
         while {replica.metric("syncret_shards") for replica in replicas} != {1.0}:
             if time.monotonic() > deadline:

@@ -156,6 +156,32 @@ async def test_a_group_that_hangs_leaves_the_workers_to_the_others(clock: FakeCl
     assert await waiting == "a2", "a worker that waited is woken when the group has room again"
 
 
+async def test_doubtful_groups_have_a_lower_limit_each_and_together(clock: FakeClock) -> None:
+    doubtful = {"a", "b", "c"}
+    queue: Queue[str] = Queue(
+        clock,
+        group_of=lambda key: key[0],
+        group_limit=10,
+        doubtful=doubtful.__contains__,
+        doubtful_limit=2,
+        doubtful_limit_together=3,
+    )
+    for group in "abcd":
+        for number in range(4):
+            queue.add(f"{group}{number}")
+    taken = Counter([(await queue.take())[0] for _ in range(7)])
+    assert taken["d"] == 4
+    assert sorted(taken[group] for group in doubtful) in ([0, 1, 2], [1, 1, 1])
+    waiting = asyncio.ensure_future(queue.take())
+    await asyncio.sleep(0)
+    assert not waiting.done()
+
+    doubtful.clear()
+    queue.done("d0")
+    await asyncio.sleep(0)
+    assert waiting.done(), "a group that is not doubtful any more has the usual limit"
+
+
 async def test_in_a_group_tenants_take_turns(clock: FakeClock) -> None:
     queue: Queue[str] = Queue(clock, group_of=lambda key: key[0], tenant_of=lambda key: key[1])
     for key in ("ax1", "ax2", "ax3", "ay1", "bx1"):

@@ -94,6 +94,8 @@ class Breaker:
     def __init__(self) -> None:
         self._failures = 0
         self._error: SyncretError | None = None
+        #: The last that was heard of the store was good.
+        self.answers = False
 
     @property
     def open(self) -> bool:
@@ -109,6 +111,7 @@ class Breaker:
         """A call failed as a whole. True if the breaker opens by it."""
         if self.open or not store_wide(error):
             return False
+        self.answers = False
         self._failures += 1
         if isinstance(error, AccessDenied) or self._failures >= TRIP_AFTER:
             return self.trip(error)
@@ -116,6 +119,7 @@ class Breaker:
 
     def trip(self, error: SyncretError) -> bool:
         """Opens it. True if it was closed."""
+        self.answers = False
         was_open, self._error = self.open, error.with_traceback(None)
         return not was_open
 
@@ -123,6 +127,7 @@ class Breaker:
         """A call went well, or a check did: closed."""
         self._failures = 0
         self._error = None
+        self.answers = True
 
 
 def store_wide(error: SyncretError) -> bool:

@@ -192,6 +192,11 @@ class StoreClients:
         health = self._healths.get(key)
         return health.batch if health is not None else 1
 
+    def is_doubtful(self, key: object) -> bool:
+        """Whether a store may well not answer: it never did, or did not the last time."""
+        health = self._healths.get(key) if isinstance(key, ObjectKey) else None
+        return isinstance(key, ObjectKey) and (health is None or not health.breaker.answers)
+
     def in_trouble(self, store: Store) -> bool:
         """Whether its breaker is open."""
         return self._health(store).breaker.open

@@ -23,7 +23,7 @@ from syncret.providers.base import CallObserver
 T = TypeVar("T")
 
 #: Threads for all AWS stores, and how many of them one store may hold.
-THREADS: Final = 16
+THREADS: Final = 64
 THREADS_PER_STORE: Final = 4
 
 

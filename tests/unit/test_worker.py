@@ -110,6 +110,23 @@ async def test_what_comes_again_gives_way_to_what_is_new(pool: Pool) -> None:
     busy.set()
 
 
+async def test_rounds_that_never_wait_let_others_run(pool: Pool) -> None:
+    turns = 0
+
+    async def other() -> None:
+        nonlocal turns
+        while len(pool.runs) < 100:
+            turns += 1
+            await asyncio.sleep(0)
+
+    for number in range(100):
+        pool.queue.add(str(number))
+    beside = asyncio.create_task(other())
+    pool.start()
+    await beside
+    assert turns >= 10
+
+
 async def test_no_key_is_in_two_workers_and_all_workers_work(pool: Pool) -> None:
     running: Counter[str] = Counter()
     most = 0

@@ -100,3 +100,17 @@ def test_the_trouble_of_one_key_is_not_the_stores(error: SyncretError) -> None:
     for _ in range(10 * TRIP_AFTER):
         assert not breaker.failed(error)
     assert not breaker.open
+
+
+def test_a_store_is_doubtful_until_it_answers_and_after_a_failure() -> None:
+    breaker = Breaker()
+    assert not breaker.answers
+    breaker.reset()
+    assert breaker.answers
+    assert not breaker.failed(ProviderTimeout("Slow."))
+    assert not breaker.answers
+    breaker.reset()
+    breaker.failed(ProviderRejected("A malformed key says nothing about the store."))
+    assert breaker.answers
+    breaker.trip(ProviderTimeout("Slow."))
+    assert not breaker.answers

@@ -100,7 +100,14 @@ class Reflector:
             await attempt()
         except KubeGone:
             self._version = ""
-        except (SyncretError, aiohttp.ClientError, OSError, ValueError) as error:
+        except (
+            SyncretError,
+            aiohttp.ClientError,
+            OSError,
+            ValueError,
+            LookupError,
+            TypeError,
+        ) as error:
             # The error's text is not for the log: a line that cannot be read may be of a Secret.
             logger.debug(
                 "Listing or watching failed and is tried again",

@@ -103,14 +103,15 @@ def test_the_trouble_of_one_key_is_not_the_stores(error: SyncretError) -> None:
 
 
 def test_a_store_is_doubtful_until_it_answers_and_after_a_failure() -> None:
-    breaker = Breaker()
-    assert not breaker.answers
-    breaker.reset()
-    assert breaker.answers
-    assert not breaker.failed(ProviderTimeout("Slow."))
-    assert not breaker.answers
-    breaker.reset()
-    breaker.failed(ProviderRejected("A malformed key says nothing about the store."))
-    assert breaker.answers
-    breaker.trip(ProviderTimeout("Slow."))
-    assert not breaker.answers
+    breaker, slow = Breaker(), ProviderTimeout("Slow.")
+    said = [breaker.answers]
+    for happens in (
+        breaker.reset,
+        lambda: breaker.failed(slow),
+        breaker.reset,
+        lambda: breaker.failed(ProviderRejected("Says nothing about the store.")),
+        lambda: breaker.trip(slow),
+    ):
+        happens()
+        said.append(breaker.answers)
+    assert said == [False, True, False, True, True, False]

@@ -6,6 +6,7 @@ import gc
 import logging
 import os
 import sys
+import threading
 from collections.abc import Callable, Sequence
 
 from syncret import __version__, settings
@@ -40,6 +41,7 @@ def _run(chosen: settings.Settings) -> int:
 
     # Most objects of a fleet live long, and few are in cycles: collect less often than by default.
     gc.set_threshold(10_000, 50, 50)
+    code = 0
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         try:
             runner.run(app.run(chosen))
@@ -47,10 +49,23 @@ def _run(chosen: settings.Settings) -> int:
             logging.getLogger(__name__).critical(
                 "%s", error.message, extra={"reason": error.reason}
             )
-            return 1
+            code = 1
         except KeyboardInterrupt:
-            return 130
-    return 0
+            code = 130
+    _leave_threads(code)
+    return code
+
+
+def _leave_threads(code: int) -> None:
+    """Ends the process at once if threads are left, which Python would wait for.
+
+    Everything was stopped in order. What is left is in calls of an SDK that nobody waits for any
+    more: a thread cannot be interrupted, and a store that hangs would outlast the pod's grace.
+    """
+    if any(not one.daemon and one is not threading.main_thread() for one in threading.enumerate()):
+        logging.shutdown()
+        sys.stdout.flush()
+        os._exit(code)
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

@@ -1,6 +1,6 @@
 """Three shards against one, where the store is what everything waits for.
 
-The stand-in takes a second for a call, so what a replica gets from it is bound by its calls at a
+The stand-in takes two seconds for a call, so what a replica gets from it is bound by its calls at a
 time (see the provider's Limits) and not by anybody's CPU: the question is whether three replicas
 get three times as much. The replicas stand still with a shard each before the fleet is made, and
 it has many namespaces, because those are what is placed on shards.
@@ -14,7 +14,7 @@ from load.bench import Bench
 from load.fleet import Shape
 
 _SHARDS: Final = 3
-_LATENCY: Final = 1.0
+_LATENCY: Final = 2.0
 _TARGET: Final = 2.5
 
 
@@ -34,7 +34,7 @@ async def _throughput(bench: Bench, count: int) -> float:
         f"shards-{count}", arguments=(f"--shards={count}",), latency=_LATENCY
     ) as bed:
         store = bed.store_server.store("aws")
-        shape = Shape(size=bench.size(4_000), stores=(store,), namespaces=200)
+        shape = Shape(size=bench.size(2_000), stores=(store,), namespaces=200)
         await bed.start_replicas(count)
         bed.requests.reset()
         started = time.time()

@@ -34,11 +34,13 @@ async def _throughput(bench: Bench, count: int) -> float:
         f"shards-{count}", arguments=(f"--shards={count}",), latency=_LATENCY
     ) as bed:
         store = bed.store_server.store("aws")
-        shape = Shape(size=bench.size(2_000), stores=(store,), namespaces=200)
+        shape = Shape(size=bench.size(3_000), stores=(store,), namespaces=500)
         await bed.start_replicas(count)
         bed.requests.reset()
         started = time.time()
         await bed.populate(shape)
         await bed.told(shape)
         bed.requests.poll()
+        calls = bed.store_server.calls()
+        bench.report.detail("shards", **{f"provider_calls_{count}": calls})
         return shape.size / (bed.requests.last("patch", "externalsecrets/status") - started)

@@ -12,6 +12,7 @@ to API servers: :meth:`Lease.renew` and :meth:`Lease.try_take` say what is true 
 """
 
 import logging
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -214,7 +215,8 @@ class Lease:
     def _spec(self) -> dict[str, Any]:
         return {
             "holderIdentity": self._identity,
-            "leaseDurationSeconds": max(1, round(self._duration)),
+            # Whole seconds: more than ours are safe, because others wait for what is written here.
+            "leaseDurationSeconds": math.ceil(self._duration),
             "renewTime": self._now(),
         }
 

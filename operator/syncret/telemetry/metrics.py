@@ -269,7 +269,7 @@ class QueueDepth(Collector):
     def collect(self) -> Iterator[Metric]:
         family = GaugeMetricFamily(
             "syncret_queue_depth",
-            "Objects in the work queue, by lane: urgent, periodic, delayed or running.",
+            "Objects in the work queue, by lane: urgent, forced, periodic, delayed or running.",
             labels=("lane",),
         )
         for lane, depth in self.depth().items():

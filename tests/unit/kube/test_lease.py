@@ -16,7 +16,13 @@ NAMESPACE = "syncret"
 class Replica:
     """A replica with a clock of its own: monotonic clocks agree on nothing but their speed."""
 
-    def __init__(self, api: FakeApiServer, session: aiohttp.ClientSession, name: str) -> None:
+    def __init__(
+        self,
+        api: FakeApiServer,
+        session: aiohttp.ClientSession,
+        name: str,
+        duration: float = DURATION,
+    ) -> None:
         self.api = api
         self.clock = FakeClock()
         self.lease = Lease(
@@ -25,6 +31,7 @@ class Replica:
             name="leader",
             identity=name,
             clock=self.clock,
+            duration=duration,
             labels={"app": "syncret"},
         )
 
@@ -183,3 +190,14 @@ async def test_what_is_not_held_is_not_given_back(pair: tuple[Replica, Replica])
     await other.lease.release()
     one.look()
     assert one.lease.held
+
+
+async def test_others_never_wait_for_less_than_the_holder_counts_on(api: FakeApiServer) -> None:
+    """A Lease has whole seconds."""
+    async with aiohttp.ClientSession() as session:
+        one, other = (Replica(api, session, name, 2.4) for name in ("one", "other"))
+        assert await one.try_take()
+        other.look()
+        pass_time(2.3, one, other)
+        assert one.lease.held
+        assert not await other.try_take()

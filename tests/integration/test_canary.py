@@ -281,7 +281,7 @@ def test_of_the_credentials(telltale: Telltale, audit: Audit, ending: str) -> No
     world.external_secret(data=[entry("k", world.key("k"))], store="own")
 
     world.wait_ready(status="False" if ending else "True")
-    world.wait(world.events, "it is told")
+    world.wait(lambda: world.events("own", "SecretStore"), "it is told")
 
     assert set(telltale.where(canary)) == telltale.secrets("mine")
     assert canary.found_in(audit.log.read_text()) == []

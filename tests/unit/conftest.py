@@ -1,6 +1,7 @@
 """Fixtures that several folders of unit tests share."""
 
 import logging
+import os
 import sys
 import threading
 from collections.abc import AsyncIterator, Iterator
@@ -13,9 +14,12 @@ from support.apiserver import FakeApiServer, serving
 from support.clock import FakeClock
 from syncret.kube.client import KubeClient
 
-# A machine that is busy makes no test fail: what hangs is ended by pytest-timeout.
-settings.register_profile("unit", deadline=None)
-settings.load_profile("unit")
+# A machine that is busy makes no test fail: what hangs is ended by pytest-timeout. The examples are
+# the same in every run, so that a change is judged by what it changes; HYPOTHESIS_PROFILE=explore
+# looks for new ones.
+settings.register_profile("unit", deadline=None, derandomize=True)
+settings.register_profile("explore", deadline=None)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "unit"))
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from testbed.operator import NAMESPACE as OPERATOR_NAMESPACE
 from testbed.operator import REPOSITORY
 
 _RELEASE: Final = "syncret"
-_KINDS: Final = "externalsecrets,secretstores,clustersecretstores"
+_KINDS: Final = "externalsecrets,secretstores,clustersecretstores,clusterexternalsecrets"
 _STOP_TIMEOUT: Final = 120
 
 

@@ -21,7 +21,7 @@ from syncret.api.keys import ObjectKey
 from syncret.assignment import Assignment
 from syncret.cache import Cache
 from syncret.clock import Clock, SystemClock
-from syncret.constants import MANAGED_SELECTOR
+from syncret.constants import MANAGED_SELECTOR, UNMANAGED_SELECTOR
 from syncret.digest import Digester
 from syncret.digestkey import load_or_create_digest_key
 from syncret.embed import run_kopf
@@ -29,12 +29,15 @@ from syncret.keeper import Keeper
 from syncret.kube.client import KubeClient
 from syncret.kube.connection import Connection, find_connection, open_session
 from syncret.kube.events import EventRecorder
+from syncret.kube.ondemand import OnDemand
 from syncret.kube.reflector import Reflector
-from syncret.kube.resources import SECRETS
+from syncret.kube.resources import NAMESPACES, SECRETS
+from syncret.kube.tail import Tail
 from syncret.kube.watchhealth import WatchHealth
 from syncret.providers.registry import parse_provider
 from syncret.queue import Queue
 from syncret.reconcile.rollout.roller import Roller
+from syncret.reconcile.stamping import ClusterExternalSecretReconciler
 from syncret.reconcile.storecheck import StoreReconciler
 from syncret.reconcile.stores import StoreClients
 from syncret.reconcile.sync import ExternalSecretReconciler
@@ -69,6 +72,7 @@ async def run(settings: Settings) -> None:
             leading,
             asyncio.create_task(operator.sweeper.run(), name="sweeping"),
             *(asyncio.create_task(one.run(), name="reflecting") for one in operator.reflectors),
+            asyncio.create_task(operator.namespaces.run(), name="namespaces"),
         ]
         for task in tasks:  # none of them ends while all is well
             task.add_done_callback(lambda _: stop.set())
@@ -111,6 +115,7 @@ class _Operator:
     keeper: Keeper
     sweeper: Sweeper
     reflectors: Sequence[Reflector]
+    namespaces: OnDemand
 
 
 @asynccontextmanager
@@ -163,7 +168,15 @@ async def _built(settings: Settings) -> AsyncIterator[_Operator]:
         kube = KubeClient(
             session, connection.server, timeout=settings.kube_timeout, may_write=keeper.may_write
         )
-        watcher = Watcher(cache=cache, queue=queue, digester=digester, works_on=assignment.works_on)
+        watcher = Watcher(
+            cache=cache,
+            queue=queue,
+            digester=digester,
+            works_on=assignment.works_on,
+            controller_class=settings.controller_class,
+            want_namespaces=lambda: namespaces.want(),  # noqa: PLW0108 - made below
+            credential_seen=lambda *seen: stores.credential_seen(*seen),  # noqa: PLW0108 - the same
+        )
         events = EventRecorder(kube, clock=clock, instance=settings.instance)
         events.start()
         stack.push_async_callback(events.close)
@@ -201,6 +214,7 @@ async def _built(settings: Settings) -> AsyncIterator[_Operator]:
             backoff=backoff,
             asked_at=queue.asked_at,
             worked_until=assignment.worked_until,
+            namespaces_listed=lambda: namespaces.wait_listed(),  # noqa: PLW0108 - made below
         )
         store_checks = StoreReconciler(
             cache=cache,
@@ -217,12 +231,27 @@ async def _built(settings: Settings) -> AsyncIterator[_Operator]:
             reports=assignment.reports,
         )
 
+        stamping = ClusterExternalSecretReconciler(
+            cache=cache,
+            kube=kube,
+            events=events,
+            clock=clock,
+            backoff=backoff,
+            namespaces_known=lambda: namespaces.listed,
+            reports=assignment.reports,
+        )
+
         async def reconcile(key: ObjectKey) -> Result:
             if not assignment.works_on(key.namespace):
                 return Result()  # its shard was given away while it ran or waited
             if key.kind == "ExternalSecret":
                 return await external_secrets.reconcile(key)
+            if key.kind == "ClusterExternalSecret":
+                return await stamping.reconcile(key)
             return await store_checks.reconcile(key)
+
+        async def look_again() -> None:
+            watcher.check_stores(await stores.look_again())
 
         workers = Workers(queue, reconcile, count=settings.workers, backoff=backoff)
         sweeper = Sweeper(kube, known=watcher.known, gone=watcher.gone, clock=clock)
@@ -248,11 +277,42 @@ async def _built(settings: Settings) -> AsyncIterator[_Operator]:
             )
             for resource in REFLECTED
         ]
+        tail_session = await stack.enter_async_context(open_session(connection, connections=4))
+        tail = Tail(
+            tail_session,
+            connection.server,
+            SECRETS,
+            handle=watcher.credential,
+            missed=look_again,
+            clock=clock,
+            # What we wrote is reflected, and never twice.
+            label_selector=UNMANAGED_SELECTOR,
+        )
+        namespace_health = WatchHealth([NAMESPACES], clock=clock)
+        namespaces = OnDemand(
+            Reflector(
+                await stack.enter_async_context(
+                    open_session(connection, middlewares=[namespace_health], connections=2)
+                ),
+                connection.server,
+                NAMESPACES,
+                handle=watcher.namespace,
+                known=partial(watcher.known, NAMESPACES),
+                gone=partial(watcher.gone, NAMESPACES),
+                clock=clock,
+                metadata_only=True,
+            ),
+            listed=watcher.all_namespaces_seen,
+            clock=clock,
+        )
         http = HttpServer(
             settings.http_address,
             metrics=metrics,
             ready_checks={
                 "watches": lambda: watches.problems(clock.monotonic()),
+                "namespaces": lambda: (
+                    namespace_health.problems(clock.monotonic()) if namespaces.wanted else []
+                ),
                 "workers": workers.problems,
                 "leases": keeper.problems,
             },
@@ -268,7 +328,8 @@ async def _built(settings: Settings) -> AsyncIterator[_Operator]:
             workers=workers,
             keeper=keeper,
             sweeper=sweeper,
-            reflectors=reflectors,
+            reflectors=[*reflectors, tail],
+            namespaces=namespaces,
         )
 
 
@@ -282,6 +343,8 @@ async def _lead_when_listed(operator: _Operator) -> None:
     """Leads from when the caches are full: before, a store would seem to be missing."""
     await operator.watches.wait_all_listed()
     await _silence(operator.watcher)
+    if operator.namespaces.wanted:  # else who selects by labels would be told that nobody knows
+        await operator.namespaces.wait_listed()
     # What is in them stays: the collector need not look at it again and again.
     gc.freeze()
     logger.info("The caches are full")

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 from typing import Final
 
+from syncret.api.clusterexternalsecret import KIND as CLUSTER_EXTERNAL_SECRET
 from syncret.api.keys import ObjectKey
 from syncret.cache import Cache
 from syncret.clock import Clock, sleep
@@ -44,7 +45,8 @@ class Assignment:
     def works_on(self, namespace: str) -> bool:
         """Whether objects of a namespace are worked on here.
 
-        Stores of the whole cluster ("") are checked wherever anything is.
+        Stores of the whole cluster ("") are checked wherever anything is; other objects of the
+        whole cluster are worked on where they are reported of.
         """
         if not namespace:
             return bool(self.keeper.held)
@@ -77,8 +79,11 @@ class Assignment:
         records: Iterable[ObjectKey] = chain(
             (store.key for store in self._cache.stores),
             (external_secret.key for external_secret in self._cache.external_secrets),
+            (one.key for one in self._cache.cluster_external_secrets),
         )
         return iter(list(records))
 
     def _is_of(self, shard: int, key: ObjectKey) -> bool:
-        return bool(key.namespace) and shard_of(key.namespace, self._shards) == shard
+        if not key.namespace and key.kind != CLUSTER_EXTERNAL_SECRET:
+            return False  # a store of the whole cluster: everybody's
+        return shard_of(key.namespace, self._shards) == shard

@@ -9,9 +9,11 @@ Refused: kopf's indices, whose start-up time is quadratic in the number of objec
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from typing import Generic, TypeVar
 
+from syncret.api.clusterexternalsecret import ClusterExternalSecret, Stamped
 from syncret.api.externalsecret import ExternalSecret
 from syncret.api.keys import ObjectKey
 from syncret.api.secret import ManagedSecret
+from syncret.api.selector import Namespace
 from syncret.api.store import Store
 from syncret.api.workload import Workload, WorkloadKey
 
@@ -62,6 +64,9 @@ class Table(Generic[K, V]):
         """How many records an index lists under a term."""
         return len(self._indices[index].get(term, ()))
 
+    def __contains__(self, key: K) -> bool:
+        return key in self._records
+
     def __len__(self) -> int:
         return len(self._records)
 
@@ -79,6 +84,12 @@ class Cache:
             target=lambda es: ((es.key.namespace, es.target),),
         )
         self.stores: Table[ObjectKey, Store] = Table()
+        self.cluster_external_secrets: Table[ObjectKey, ClusterExternalSecret] = Table()
+        #: What is known besides of ExternalSecrets that a ClusterExternalSecret made; by "owner":
+        #: its uid.
+        self.stamped: Table[ObjectKey, Stamped] = Table(owner=lambda one: (one.owner_uid,))
+        #: Empty until the labels of namespaces matter; by name.
+        self.namespaces: Table[str, Namespace] = Table()
         #: by (namespace, name).
         self.secrets: Table[tuple[str, str], ManagedSecret] = Table()
         #: by "secret": every (namespace, Secret) that its pods read.
@@ -87,3 +98,7 @@ class Cache:
                 (workload.key.namespace, secret) for secret in workload.consumes
             ],
         )
+
+    def namespace(self, name: str) -> Namespace:
+        """What is known of a namespace: at least its name."""
+        return self.namespaces.get(name) or Namespace(name)

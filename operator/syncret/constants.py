@@ -15,13 +15,21 @@ API_VERSION: Final = f"{GROUP}/{VERSION}"
 MANAGED_LABEL: Final = f"{GROUP}/managed"
 MANAGED_VALUE: Final = "true"
 MANAGED_SELECTOR: Final = f"{MANAGED_LABEL}={MANAGED_VALUE}"
+UNMANAGED_SELECTOR: Final = f"{MANAGED_LABEL}!={MANAGED_VALUE}"
 
 #: On the pod template of a workload: what each Secret held when the workload last (re)started.
 CHECKSUM_ANNOTATION: Final = f"{GROUP}/secrets-checksum"
 
+#: Another value asks for a sync at once.
+FORCE_SYNC_ANNOTATION: Final = f"{GROUP}/force-sync"
+
+#: On an ExternalSecret that a ClusterExternalSecret made: a digest of what was written.
+STAMP_ANNOTATION: Final = f"{GROUP}/stamp"
+
 #: Field managers. The API server refuses names over 128 characters.
 FIELD_MANAGER: Final = "syncret"
 ROLLOUT_FIELD_MANAGER: Final = "syncret-rollout"
+STAMP_FIELD_MANAGER: Final = "syncret-stamp"
 
 #: ``controller.reportingController`` of our Events.
 REPORTING_CONTROLLER: Final = f"{GROUP}/operator"

@@ -14,6 +14,8 @@ secret or an id that changes with every call.
     ├── StoreError                  what an ExternalSecret reads from is not usable
     │   ├── StoreNotFound
     │   ├── StoreNotAllowed         a ClusterSecretStore whose conditions leave the namespace out
+    │   ├── KeyNotAllowed           its conditions leave the key out for the namespace
+    │   ├── NamespaceUnknown        its conditions ask for labels that are not known yet
     │   ├── StoreInvalid            its spec cannot work
     │   └── CredentialsNotFound     the Secret (or key) it authenticates with is missing
     ├── ProviderError               the external store answered, or did not
@@ -31,7 +33,8 @@ secret or an id that changes with every call.
     │   └── SecretTooLarge
     ├── TargetError                 the target Secret cannot be written
     │   ├── SecretNotOwned
-    │   └── SecretImmutable
+    │   ├── SecretImmutable
+    │   └── ExternalSecretNotOwned  the one that a ClusterExternalSecret was to make is another's
     ├── SpecInvalid                 an object of ours that the CRD's rules should have refused
     └── KubeError                   the Kubernetes API refused or failed
         ├── KubeNotFound
@@ -86,6 +89,14 @@ class StoreNotFound(StoreError):
 
 class StoreNotAllowed(StoreError):
     reason = "StoreNotAllowed"
+
+
+class KeyNotAllowed(StoreError):
+    reason = "KeyNotAllowed"
+
+
+class NamespaceUnknown(StoreError):
+    reason = "NamespaceUnknown"
 
 
 class StoreInvalid(StoreError):
@@ -166,6 +177,10 @@ class SecretNotOwned(TargetError):
 
 class SecretImmutable(TargetError):
     reason = "SecretImmutable"
+
+
+class ExternalSecretNotOwned(TargetError):
+    reason = "ExternalSecretNotOwned"
 
 
 class KubeError(SyncretError):

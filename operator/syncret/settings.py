@@ -52,6 +52,8 @@ class Settings:
         operator_namespace: Where the operator's own Secret is; None: that of the connection.
         kubeconfig: The file that says how to reach the cluster; None: KUBECONFIG, else the pod's
             own identity, else the usual place.
+        controller_class: The stores that are this operator's: those whose spec.controller is this.
+            "": those that name none.
         ambient_credentials_for_secret_stores: Whether a SecretStore without credentials may use
             the operator's own identity. A ClusterSecretStore always may.
         provider_timeout: How long one call to an external store may take.
@@ -70,6 +72,7 @@ class Settings:
     lease_duration: float = 15.0
     operator_namespace: str | None = None
     kubeconfig: str | None = None
+    controller_class: str = ""
     ambient_credentials_for_secret_stores: bool = False
     provider_timeout: float = 10.0
     kube_timeout: float = 15.0
@@ -211,6 +214,15 @@ def _label(text: str) -> str:
     return text
 
 
+def _class(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9]([-._A-Za-z0-9]{0,61}[A-Za-z0-9])?", text):
+        raise ValueError(
+            f'"{text}" is not a class: at most 63 letters, digits, "-", "_" and ".", beginning and '
+            "ending with a letter or digit"
+        )
+    return text
+
+
 @dataclass(frozen=True, slots=True)
 class _Option:
     """One flag and its variable. Without a metavar it takes no value: it is on or off."""
@@ -295,6 +307,14 @@ _OPTIONS: Final = (
         "FILE",
         "the kubeconfig to connect with",
         otherwise="KUBECONFIG, else the pod's ServiceAccount, else ~/.kube/config",
+    ),
+    _Option(
+        "controller_class",
+        _class,
+        "NAME",
+        "work only on stores whose spec.controller is this, and on what reads them; other "
+        "operators of the cluster have other classes",
+        otherwise="none: stores without spec.controller",
     ),
     _Option(
         "ambient_credentials_for_secret_stores",

@@ -20,10 +20,17 @@ from typing import Any, Final, Protocol
 
 import kopf
 
+from syncret.api.clusterexternalsecret import KIND as CLUSTER_EXTERNAL_SECRET
+from syncret.api.clusterexternalsecret import (
+    ClusterExternalSecret,
+    parse_cluster_external_secret,
+    parse_stamped,
+)
 from syncret.api.externalsecret import KIND as EXTERNAL_SECRET
 from syncret.api.externalsecret import parse_external_secret
 from syncret.api.keys import Kind, ObjectKey
 from syncret.api.secret import ManagedSecret, parse_secret
+from syncret.api.selector import Namespace, parse_namespace
 from syncret.api.store import Store, parse_store
 from syncret.api.workload import (
     Workload,
@@ -34,10 +41,12 @@ from syncret.api.workload import (
 from syncret.cache import Cache
 from syncret.digest import Digester
 from syncret.kube.resources import (
+    CLUSTER_EXTERNAL_SECRETS,
     CLUSTER_SECRET_STORES,
     DAEMON_SETS,
     DEPLOYMENTS,
     EXTERNAL_SECRETS,
+    NAMESPACES,
     SECRET_STORES,
     SECRETS,
     STATEFUL_SETS,
@@ -52,6 +61,10 @@ Body = Mapping[str, Any]
 #: Seconds over which the readers of a changed store are spread, per reader and at most.
 _SPREAD_EACH: Final = 0.02
 _SPREAD_MOST: Final = 30.0
+
+#: Seconds that a ClusterExternalSecret waits for more of what concerns it: labels are often put on
+#: many namespaces at once, and its own writes come back one by one.
+_GATHER: Final = 0.2
 
 #: What kopf does not watch.
 REFLECTED: Final = (EXTERNAL_SECRETS, SECRETS)
@@ -70,8 +83,19 @@ class Watcher:
         queue: Queue[ObjectKey],
         digester: Digester,
         works_on: Callable[[str], bool] = lambda _: True,
+        controller_class: str = "",
+        want_namespaces: Callable[[], None] = lambda: None,
+        credential_seen: Callable[[str, str, str], Iterable[ObjectKey]] = lambda *_: (),
     ) -> None:
-        """``works_on``: whether objects of a namespace are this replica's to work on."""
+        """``works_on``: whether objects of a namespace are this replica's to work on.
+
+        ``controller_class``: that of the stores that are this operator's. ``want_namespaces`` is
+        called when namespaces have to be watched. ``credential_seen`` is told namespace, name and
+        version of a Secret ("" if it is gone), and gives the stores that this concerns.
+        """
+        self._controller_class = controller_class
+        self._want_namespaces = want_namespaces
+        self._credential_seen = credential_seen
         self._cache = cache
         self._queue = queue
         self._digester = digester
@@ -80,11 +104,13 @@ class Watcher:
             EXTERNAL_SECRETS: self.external_secret,
             SECRET_STORES: partial(self.store, "SecretStore"),
             CLUSTER_SECRET_STORES: partial(self.store, "ClusterSecretStore"),
+            CLUSTER_EXTERNAL_SECRETS: self.cluster_external_secret,
             SECRETS: self.secret,
             DEPLOYMENTS: partial(self.workload, "Deployment"),
             STATEFUL_SETS: partial(self.workload, "StatefulSet"),
             DAEMON_SETS: partial(self.workload, "DaemonSet"),
         }
+        self._namespaces_seen = False
         #: Events that were handled, to see when a burst of them is over.
         self.handled = 0
 
@@ -119,16 +145,67 @@ class Watcher:
             if _replaced(self._cache.external_secrets.get(key), meta):
                 return
             self._cache.external_secrets.drop(key)
+            self._stamped(key, body, deleted=True)
             self._queue.forget(key)
             self._add(key)  # one more round, which forgets what is remembered of it
             return
+        self._stamped(key, body, deleted=False)
         record = parse_external_secret(body)
         old = self._cache.external_secrets.put(key, record)
         if old != record:  # the status does not count: we wrote it
             self._add(key)
 
+    def cluster_external_secret(self, body: Body, deleted: bool) -> None:
+        record = parse_cluster_external_secret(body)
+        table = self._cache.cluster_external_secrets
+        if deleted and _replaced(table.get(record.key), body["metadata"]):
+            return
+        if not deleted:
+            self._want_namespaces()
+        old = table.drop(record.key) if deleted else table.put(record.key, record)
+        if deleted or old != record:  # the status does not count: we wrote it
+            self._add(record.key)
+
+    def namespace(self, body: Body, deleted: bool) -> None:
+        """What matters of a namespace are its labels: to who selects by them."""
+        record = parse_namespace(body)
+        table = self._cache.namespaces
+        if deleted and _replaced(table.get(record.name), body["metadata"]):
+            return
+        old = table.drop(record.name) if deleted else table.put(record.name, record)
+        if not self._namespaces_seen or (old == record and not deleted):
+            return
+        for ces in self._cache.cluster_external_secrets:
+            self._add(ces.key, delay=_GATHER)
+        before, now = old or Namespace(record.name), self._cache.namespace(record.name)
+        for store in self._cache.stores:
+            if store.by_labels and store.selections(before) != store.selections(now):
+                self._add_readers(store.key._replace(namespace=record.name), first_seen=False)
+
+    def all_namespaces_seen(self) -> None:
+        """The first list of them is complete."""
+        self._namespaces_seen = True
+        for ces in self._cache.cluster_external_secrets:
+            self._add(ces.key)
+        for store in self._cache.stores:
+            if store.by_labels:
+                self._add_readers(store.key, first_seen=False)
+
+    def credential(self, body: Body, deleted: bool) -> None:
+        """Some Secret, as its metadata: the credential of a store, perhaps."""
+        meta = body["metadata"]
+        version = "" if deleted else meta["resourceVersion"]
+        self.check_stores(self._credential_seen(meta["namespace"], meta["name"], version))
+
+    def check_stores(self, keys: Iterable[ObjectKey]) -> None:
+        """Lets stores see whether their credentials have changed."""
+        for key in keys:
+            self._add(key)
+
     def store(self, kind: Kind, body: Body, deleted: bool) -> None:
-        record = parse_store(kind, body)
+        record = parse_store(kind, body, controller_class=self._controller_class)
+        if record.by_labels and not deleted:
+            self._want_namespaces()
         if deleted and _replaced(self._cache.stores.get(record.key), body["metadata"]):
             return
         old = (
@@ -155,6 +232,7 @@ class Watcher:
             self._cache.secrets.drop(key)
         else:
             self._cache.secrets.put(key, record)
+        self.credential(body, deleted)  # what we wrote may be what a store authenticates with
         if deleted or known is None or _content(known) != _content(record):
             self._add_consumers_of(record.namespace, [record.name])
 
@@ -181,7 +259,11 @@ class Watcher:
             return [(es.key.namespace, es.key.name, es.uid) for es in self._cache.external_secrets]
         if resource == SECRETS:
             return [(one.namespace, one.name, one.uid) for one in self._cache.secrets]
-        records: Iterable[Store | Workload] = chain(self._cache.stores, self._cache.workloads)
+        if resource == NAMESPACES:
+            return [("", one.name, one.uid) for one in self._cache.namespaces]
+        records: Iterable[Store | Workload | ClusterExternalSecret] = chain(
+            self._cache.stores, self._cache.workloads, self._cache.cluster_external_secrets
+        )
         return [
             (record.key.namespace, record.key.name, record.uid)
             for record in records
@@ -192,7 +274,8 @@ class Watcher:
         """An object was deleted, and no watch has told of it."""
         namespace, name, uid = identity
         meta = {"namespace": namespace, "name": name, "uid": uid, "resourceVersion": ""}
-        self._handlers[resource]({"metadata": meta}, True)
+        handler = self.namespace if resource == NAMESPACES else self._handlers[resource]
+        handler({"metadata": meta}, True)
 
     def _add(
         self, key: ObjectKey, *, priority: Priority = Priority.URGENT, delay: float = 0.0
@@ -201,12 +284,32 @@ class Watcher:
             self._queue.add(key, priority=priority, delay=delay)
 
     def _add_readers(self, store: ObjectKey, *, first_seen: bool) -> None:
-        """Queues every ExternalSecret that reads the store; spread, where there are many."""
-        readers = self._cache.external_secrets.by("store", store)
+        """Queues every ExternalSecret that reads the store; spread, where there are many.
+
+        Of a ClusterSecretStore with a namespace, those of that namespace.
+        """
+        key = store._replace(namespace="") if store.kind == "ClusterSecretStore" else store
+        readers = self._cache.external_secrets.by("store", key)
+        if key != store:
+            readers = [reader for reader in readers if reader.key.namespace == store.namespace]
         # At the start everything is seen for the first time; the rounds are free of calls then.
         gap = 0.0 if first_seen else min(_SPREAD_EACH, _SPREAD_MOST / max(1, len(readers)))
         for number, reader in enumerate(readers):
             self._add(reader.key, priority=Priority.FORCED, delay=number * gap)
+
+    def _stamped(self, key: ObjectKey, body: Body, *, deleted: bool) -> None:
+        """What concerns the ClusterExternalSecret that made an ExternalSecret, or wants to."""
+        record = None if deleted else parse_stamped(body)
+        old = self._cache.stamped.drop(key)
+        if record is not None:
+            self._cache.stamped.put(key, record)
+        if deleted:  # the name is free for whoever wants it
+            for ces in self._cache.cluster_external_secrets:
+                if ces.name == key.name:
+                    self._add(ces.key, delay=_GATHER)
+        if old != record:
+            for owner in {one.owner for one in (old, record) if one is not None}:
+                self._add(ObjectKey(CLUSTER_EXTERNAL_SECRET, "", owner), delay=_GATHER)
 
     def _add_consumers_of(self, namespace: str, secrets: Iterable[str]) -> None:
         for secret in secrets:

@@ -44,6 +44,7 @@ _KINDS: Final[Mapping[str, tuple[str, str, bool]]] = {
     ),
     "ExternalSecret": ("syncret.io/v1alpha1", "externalsecrets", True),
     "SecretStore": ("syncret.io/v1alpha1", "secretstores", True),
+    "ClusterExternalSecret": ("syncret.io/v1alpha1", "clusterexternalsecrets", False),
     "ClusterSecretStore": ("syncret.io/v1alpha1", "clustersecretstores", False),
 }
 

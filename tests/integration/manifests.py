@@ -31,13 +31,23 @@ def store(namespace: str, endpoint: str, *, name: str = "aws", secret: str = "aw
 
 
 def cluster_store(
-    name: str, endpoint: str, *, credentials_in: str, namespaces: Sequence[str] = ()
+    name: str,
+    endpoint: str,
+    *,
+    credentials_in: str,
+    namespaces: Sequence[str] = (),
+    conditions: Sequence[Body] = (),
+    **more: Any,
 ) -> Body:
-    """A ClusterSecretStore; its credentials are the Secret ``aws`` of one namespace."""
-    aws = _aws(endpoint, {"name": "aws", "namespace": credentials_in})
-    spec: Body = {"provider": {"aws": aws}}
-    if namespaces:
-        spec["conditions"] = [{"namespaces": list(namespaces)}]
+    """A ClusterSecretStore; its credentials are the Secret ``aws`` of one namespace, "": of each.
+
+    ``more``: further fields of the spec.
+    """
+    where = {"namespace": credentials_in} if credentials_in else {}
+    spec: Body = {"provider": {"aws": _aws(endpoint, {"name": "aws", **where})}, **more}
+    named = [{"namespaces": list(namespaces)}] if namespaces else []
+    if named or conditions:
+        spec["conditions"] = [*named, *conditions]
     return {
         "apiVersion": API,
         "kind": "ClusterSecretStore",
@@ -91,6 +101,20 @@ def external_secret(
         "kind": "ExternalSecret",
         "metadata": {"name": name, "namespace": namespace},
         "spec": body,
+    }
+
+
+def cluster_external_secret(
+    name: str, *, spec: Mapping[str, Any], labels: Mapping[str, str] | None = None, **more: Any
+) -> Body:
+    """``spec``: of the ExternalSecrets; ``labels``: of the namespaces; ``more``: further fields."""
+    if labels is not None:
+        more["namespaceSelectors"] = [{"matchLabels": dict(labels)}]
+    return {
+        "apiVersion": API,
+        "kind": "ClusterExternalSecret",
+        "metadata": {"name": name},
+        "spec": {"externalSecretSpec": dict(spec), **more},
     }
 
 

@@ -20,7 +20,13 @@ CHART: Final = Path(__file__).resolve().parents[2] / "helm" / "syncret"
 NAMESPACE: Final = "syncret"
 _DELETED: Final = 120.0
 CRDS: Final = {
-    f"{plural}.syncret.io" for plural in ("clustersecretstores", "externalsecrets", "secretstores")
+    f"{plural}.syncret.io"
+    for plural in (
+        "clusterexternalsecrets",
+        "clustersecretstores",
+        "externalsecrets",
+        "secretstores",
+    )
 }
 _ROLE: Final = "arn:aws:iam::111122223333:role/"
 _IDENTITY: Final = r"serviceAccount.annotations.eks\.amazonaws\.com/role-arn"
@@ -35,6 +41,7 @@ VALUES: Final[Mapping[str, Mapping[str, Any]]] = {
         },
         "imagePullSecrets": [{"name": "registry"}],
         "log": {"level": "debug", "format": "console"},
+        "controllerClass": "blue",
         "secretStores": {"ambientCredentials": True},
         "metrics": {"service": {"annotations": {"a": "b"}, "labels": {"c": "d"}}},
         "serviceAccount": {"annotations": {"eks.amazonaws.com/role-arn": f"{_ROLE}syncret"}},
@@ -98,6 +105,7 @@ NONSENSE: Final = {
     "shards=0": "at '/shards': minimum",
     "leaseDuration=15": "at '/leaseDuration': got number, want string",
     "workers=0": "at '/workers': minimum",
+    "controllerClass=a class": "at '/controllerClass'",
     "log.level=verbose": "at '/log/level': value must be one of 'debug'",
     "http.port=70000": "at '/http/port': maximum",
     "crds.keep=maybe": "at '/crds/keep': got string, want boolean",

@@ -14,7 +14,12 @@ from integration.world import World, leases
 from testbed.operator import NAMESPACE
 
 WATCHED = {
-    "syncret.io": ("externalsecrets", "secretstores", "clustersecretstores"),
+    "syncret.io": (
+        "externalsecrets",
+        "secretstores",
+        "clustersecretstores",
+        "clusterexternalsecrets",
+    ),
     "": ("secrets",),
     "apps": ("deployments", "statefulsets", "daemonsets"),
 }
@@ -178,6 +183,25 @@ def test_without_posting_events_the_log_says_so_and_the_work_is_done(
     world.wait(world.events, "they are posted again")
 
 
+def stamp(world: World) -> None:
+    """A ClusterExternalSecret makes an ExternalSecret, changes it, and takes it away."""
+    name = f"stamped-{world.namespace}"
+    spec = manifests.external_secret(world.namespace, data=[entry("k", world.key("k"))])["spec"]
+    for interval in ("1h", "2h"):
+        spec["refreshInterval"] = interval
+        world.apply(
+            manifests.cluster_external_secret(name, spec=spec, namespaces=[world.namespace])
+        )
+
+        def is_there(interval: str = interval) -> bool:
+            found = world.find("ExternalSecret", name)
+            return found is not None and found["spec"]["refreshInterval"] == interval
+
+        world.wait(is_there, "it is made, and changed")
+    world.apply(manifests.cluster_external_secret(name, spec=spec, namespaces=["nowhere"]))
+    world.wait(lambda: world.find("ExternalSecret", name) is None, "it is taken away")
+
+
 def test_every_permission_of_the_chart_is_used_and_no_other_is_asked_for(
     lonely_world: World, alone: StartAlone, audit: Audit
 ) -> None:
@@ -194,6 +218,7 @@ def test_every_permission_of_the_chart_is_used_and_no_other_is_asked_for(
         f"shared-{world.namespace}", world.endpoint, credentials_in=world.namespace
     )
     world.apply(shared)
+    stamp(world)
     world.put("k", "first")
     world.external_secret(data=[entry("k", world.key("k"))])
     world.wait_ready()

@@ -25,6 +25,7 @@ from syncret.kube.client import KubeClient
 from syncret.kube.events import EventRecorder
 from syncret.queue import Queue
 from syncret.reconcile.rollout.roller import Roller
+from syncret.reconcile.stamping import ClusterExternalSecretReconciler
 from syncret.reconcile.storecheck import StoreReconciler
 from syncret.reconcile.stores import StoreClients
 from syncret.reconcile.sync import ExternalSecretReconciler
@@ -59,7 +60,13 @@ class Engine:
         provider: MemoryProvider,
         clock: FakeClock,
         digest_key: bytes,
+        controller_class: str = "",
     ) -> None:
+        #: Namespaces are told of once they are wanted, and Secrets that are no one's always.
+        self.namespaces_wanted = False
+        self.namespaces_listed = False
+        #: Whether it may list them at all.
+        self.may_list_namespaces = True
         self._api = api
         self._seen = 0
         self._labelled: set[Place] = set()
@@ -68,7 +75,14 @@ class Engine:
         self.cache = cache = Cache()
         self.queue: Queue[ObjectKey] = Queue(clock)
         self.metrics = Metrics(wall=clock.wall)
-        self.watcher = Watcher(cache=cache, queue=self.queue, digester=digester)
+        self.watcher = Watcher(
+            cache=cache,
+            queue=self.queue,
+            digester=digester,
+            controller_class=controller_class,
+            want_namespaces=self._want_namespaces,
+            credential_seen=lambda *seen: self.stores.credential_seen(*seen),  # noqa: PLW0108 - later
+        )
         kube = KubeClient(session, api.url)
         self.events = EventRecorder(kube, clock=clock, instance="test")
         self.stores = StoreClients(
@@ -112,17 +126,41 @@ class Engine:
             recovered=self.watcher.store_recovered,
         )
 
+        self.stamping = ClusterExternalSecretReconciler(
+            cache=cache,
+            kube=kube,
+            events=self.events,
+            clock=clock,
+            backoff=backoff,
+            namespaces_known=lambda: self.namespaces_listed,
+        )
+
+    def _want_namespaces(self) -> None:
+        self.namespaces_wanted = True
+
     def list(self) -> None:
         """The first list of everything, or a list after a watch was lost."""
         self._seen = len(self._api.changes)
         for place, body in list(self._api.objects.items()):
-            self._tell(place, body, deleted=False)
+            if place.plural != "namespaces":
+                self._tell(place, body, deleted=False)
+        self._list_namespaces()
+
+    def _list_namespaces(self) -> None:
+        if self.namespaces_listed or not (self.namespaces_wanted and self.may_list_namespaces):
+            return
+        for place, body in list(self._api.objects.items()):
+            if place.plural == "namespaces":
+                self.watcher.namespace({"metadata": body["metadata"]}, False)
+        self.namespaces_listed = True
+        self.watcher.all_namespaces_seen()
 
     def watch(self) -> None:
         """What the watches tell of since the last time."""
         changes, self._seen = self._api.changes[self._seen :], len(self._api.changes)
         for kind, place, body in changes:
             self._tell(place, body, deleted=kind == "DELETED")
+        self._list_namespaces()
 
     async def settle(self) -> None:
         """Works until nothing is due any more, and all Events are posted."""
@@ -155,6 +193,8 @@ class Engine:
     async def reconcile(self, key: ObjectKey) -> Result:
         if key.kind == "ExternalSecret":
             return await self.external_secrets.reconcile(key)
+        if key.kind == "ClusterExternalSecret":
+            return await self.stamping.reconcile(key)
         return await self.store_checks.reconcile(key)
 
     def exposed(self) -> str:
@@ -169,6 +209,10 @@ class Engine:
         match place.plural:
             case "externalsecrets":
                 self.watcher.external_secret(body, deleted)
+            case "clusterexternalsecrets":
+                self.watcher.cluster_external_secret(body, deleted)
+            case "namespaces" if self.namespaces_listed:
+                self.watcher.namespace({"metadata": body["metadata"]}, deleted)
             case "secrets":
                 self._tell_secret(place, body, deleted=deleted)
             case plural if plural in _STORES:
@@ -185,6 +229,8 @@ class Engine:
         elif place in self._labelled:
             self._labelled.discard(place)
             self.watcher.secret(body, True)
+        if labels.get(MANAGED_LABEL) != MANAGED_VALUE:
+            self.watcher.credential({"metadata": body["metadata"]}, deleted)
 
 
 @asynccontextmanager
@@ -194,10 +240,20 @@ async def living(
     provider: MemoryProvider,
     clock: FakeClock,
     digest_key: bytes = b"k" * 32,
+    controller_class: str = "",
+    may_list_namespaces: bool = True,
 ) -> AsyncIterator[Engine]:
     """A life of the operator, which begins with lists and ends without a word."""
     async with aiohttp.ClientSession() as session:
-        engine = Engine(api, session, provider=provider, clock=clock, digest_key=digest_key)
+        engine = Engine(
+            api,
+            session,
+            provider=provider,
+            clock=clock,
+            digest_key=digest_key,
+            controller_class=controller_class,
+        )
+        engine.may_list_namespaces = may_list_namespaces
         engine.events.start()
         engine.list()
         try:

@@ -44,6 +44,7 @@ def store_body(
     generation: int = 1,
     ready: str = "",
     namespaces: tuple[str, ...] = (),
+    conditions: tuple[dict[str, Any], ...] = (),
     **provider: Any,
 ) -> dict[str, Any]:
     """A SecretStore, or with namespace "" a ClusterSecretStore; keywords: the memory provider's."""
@@ -56,13 +57,44 @@ def store_body(
     }
     if namespace:
         body["metadata"]["namespace"] = namespace
-    if namespaces:
-        body["spec"]["conditions"] = [{"namespaces": list(namespaces)}]
+    if namespaces or conditions:
+        named = [{"namespaces": list(namespaces)}] if namespaces else []
+        body["spec"]["conditions"] = [*named, *conditions]
     if ready:
         body["status"] = {
             "conditions": [{"type": "Ready", "status": ready, "observedGeneration": generation}]
         }
     return body
+
+
+def cluster_external_secret_body(
+    name: str = "everywhere",
+    *,
+    spec: Mapping[str, Any] | None = None,
+    annotations: Mapping[str, str] | None = None,
+    **fields: Any,
+) -> dict[str, Any]:
+    """A ClusterExternalSecret; ``spec``: of the ExternalSecret, keywords: further fields."""
+    embedded = {
+        "secretStoreRef": {"name": "aws", "kind": "ClusterSecretStore"},
+        "dataFrom": [{"extract": {"key": "app/db"}}],
+        **(spec or {}),
+    }
+    return {
+        "apiVersion": "syncret.io/v1alpha1",
+        "kind": "ClusterExternalSecret",
+        "metadata": {"name": name, "annotations": dict(annotations or {})},
+        "spec": {"externalSecretSpec": embedded, **fields},
+    }
+
+
+def namespace_body(name: str, **labels: str) -> dict[str, Any]:
+    """A namespace; keywords are its labels."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Namespace",
+        "metadata": {"name": name, "labels": {**labels, "kubernetes.io/metadata.name": name}},
+    }
 
 
 def workload_body(

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
+from syncret.api.clusterexternalsecret import ClusterExternalSecretStatus, Failure
 from syncret.api.externalsecret import (
     Condition,
     ExternalSecretStatus,
@@ -18,7 +19,9 @@ from syncret.api.externalsecret import (
     Source,
     parse_external_secret,
 )
+from syncret.api.store import parse_store
 from syncret.constants import GROUP, VERSION
+from syncret.reconcile.stamping import status_patch as stamp_status_patch
 from syncret.reconcile.status import status_patch
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -26,7 +29,12 @@ FILES = {path.stem: path for path in sorted((ROOT / "crds").glob("*.yaml"))}
 CRDS: dict[str, dict[str, Any]] = {
     name: yaml.safe_load(path.read_text(encoding="utf-8")) for name, path in FILES.items()
 }
-SHORT_NAMES = {"externalsecrets": "es", "secretstores": "ss", "clustersecretstores": "css"}
+SHORT_NAMES = {
+    "externalsecrets": "es",
+    "secretstores": "ss",
+    "clustersecretstores": "css",
+    "clusterexternalsecrets": "ces",
+}
 
 Schema = Mapping[str, Any]
 
@@ -42,6 +50,8 @@ def nodes(schema: Schema, path: str = "") -> Iterator[tuple[str, Schema]]:
         yield from nodes(child, f"{path}.{name}")
     if "items" in schema:
         yield from nodes(schema["items"], f"{path}[]")
+    if "additionalProperties" in schema:
+        yield from nodes(schema["additionalProperties"], f"{path}.*")
 
 
 def leaves(schema: Schema, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
@@ -87,7 +97,9 @@ def test_every_field_is_described_bounded_and_closed(name: str, path: str, node:
     assert "default" not in node, "a default is shown as drift by GitOps tools"
     assert "nullable" not in node
     assert "x-kubernetes-preserve-unknown-fields" not in node
-    assert "additionalProperties" not in node
+    if "additionalProperties" in node:  # a map of texts, nothing else
+        assert node["additionalProperties"]["type"] == "string"
+        assert "maxProperties" in node
     match node["type"]:
         case "string":
             assert "maxLength" in node or "enum" in node or node.get("format") == "date-time"
@@ -95,7 +107,7 @@ def test_every_field_is_described_bounded_and_closed(name: str, path: str, node:
             assert "maxItems" in node
             assert node["x-kubernetes-list-type"] in {"map", "set", "atomic"}
         case "object":
-            assert node["properties"]
+            assert "additionalProperties" in node or node["properties"]
     for rule in node.get("x-kubernetes-validations", ()):
         assert len(rule["message"]) > 40, "a message says what to do"
         assert "\n" not in rule["message"]
@@ -138,6 +150,135 @@ def test_the_two_store_kinds_differ_only_by_namespaces() -> None:
     assert namespaced - cluster == set()
     assert extra == {"namespace"}
     assert not any(path.endswith(".namespace") for path in namespaced)
+
+
+@pytest.mark.parametrize("field", ["controller", "refreshInterval"])
+def test_what_both_store_kinds_have_is_the_same(field: str) -> None:
+    one, other = (
+        schema_of(name)["properties"]["spec"]["properties"][field]
+        for name in ("secretstores", "clustersecretstores")
+    )
+    assert one == other
+
+
+#: For each field of a store that is not its provider's: a spec with it, and with another value.
+STORE_FIELDS: dict[str, tuple[Any, Any]] = {
+    ".controller": ({}, {"controller": "blue"}),
+    ".refreshInterval": ({"refreshInterval": "10m"}, {"refreshInterval": "0s"}),
+    ".conditions[].namespaces[]": (
+        {"conditions": [{"namespaces": ["a"]}]},
+        {"conditions": [{"namespaces": ["b"]}]},
+    ),
+    ".conditions[].namespaceRegexes[]": (
+        {"conditions": [{"namespaceRegexes": ["a"]}]},
+        {"conditions": [{"namespaceRegexes": ["b"]}]},
+    ),
+    ".conditions[].namespaceSelector.matchLabels.*": (
+        {"conditions": [{"namespaceSelector": {"matchLabels": {"a": "b"}}}]},
+        {"conditions": [{"namespaceSelector": {"matchLabels": {"a": "c"}}}]},
+    ),
+    ".conditions[].namespaceSelector.matchExpressions[].key": (
+        {
+            "conditions": [
+                {"namespaceSelector": {"matchExpressions": [{"key": "a", "operator": "Exists"}]}}
+            ]
+        },
+        {
+            "conditions": [
+                {"namespaceSelector": {"matchExpressions": [{"key": "b", "operator": "Exists"}]}}
+            ]
+        },
+    ),
+    ".conditions[].namespaceSelector.matchExpressions[].operator": (
+        {
+            "conditions": [
+                {"namespaceSelector": {"matchExpressions": [{"key": "a", "operator": "Exists"}]}}
+            ]
+        },
+        {
+            "conditions": [
+                {
+                    "namespaceSelector": {
+                        "matchExpressions": [{"key": "a", "operator": "DoesNotExist"}]
+                    }
+                }
+            ]
+        },
+    ),
+    ".conditions[].namespaceSelector.matchExpressions[].values[]": (
+        {
+            "conditions": [
+                {
+                    "namespaceSelector": {
+                        "matchExpressions": [{"key": "a", "operator": "In", "values": ["b"]}]
+                    }
+                }
+            ]
+        },
+        {
+            "conditions": [
+                {
+                    "namespaceSelector": {
+                        "matchExpressions": [{"key": "a", "operator": "In", "values": ["c"]}]
+                    }
+                }
+            ]
+        },
+    ),
+    ".conditions[].remoteKeys[]": (
+        {"conditions": [{"namespaces": ["a"], "remoteKeys": ["x"]}]},
+        {"conditions": [{"namespaces": ["a"], "remoteKeys": ["y"]}]},
+    ),
+}
+
+
+def test_no_field_of_a_store_is_accepted_and_ignored() -> None:
+    schema = schema_of("clustersecretstores")["properties"]["spec"]
+    declared = {
+        path
+        for path, node in nodes(schema)
+        if node["type"] not in {"array", "object"} and not path.startswith(".provider")
+    }
+    assert declared == STORE_FIELDS.keys()
+
+
+@pytest.mark.parametrize("path", STORE_FIELDS)
+def test_another_value_makes_another_store(path: str) -> None:
+    one, other = (
+        parse_store("ClusterSecretStore", {"metadata": {"name": "aws", "uid": "u"}, "spec": spec})
+        for spec in STORE_FIELDS[path]
+    )
+    assert (one.problem, other.problem) == ("", "")
+    assert one != other
+
+
+def test_the_cluster_external_secret_embeds_the_spec_of_the_external_secret() -> None:
+    embedded = schema_of("clusterexternalsecrets")["properties"]["spec"]["properties"]
+    assert embedded["externalSecretSpec"] == schema_of("externalsecrets")["properties"]["spec"]
+    check = subprocess.run(
+        [sys.executable, ROOT / "scripts" / "embed-schema", "--check"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert (check.returncode, check.stderr) == (0, "")
+
+
+def test_the_status_of_a_cluster_external_secret_has_the_fields_of_the_crd() -> None:
+    when = "2030-01-01T00:00:00Z"
+    full = ClusterExternalSecretStatus(
+        ready=Condition("Ready", "True", "Provisioned", "Fake.", when, 1),
+        provisioned=("a",),
+        failed=(Failure("b", "Invalid", "Fake."),),
+    )
+    patch = stamp_status_patch(ClusterExternalSecretStatus(), full)
+    assert patch is not None
+    schema = schema_of("clusterexternalsecrets")["properties"]["status"]["properties"]
+    assert patch.keys() == schema.keys()
+    assert patch["failedNamespaces"][0].keys() == (
+        schema["failedNamespaces"]["items"]["properties"].keys()
+    )
 
 
 #: A body that sets every field of the spec; and for each scalar another value.

@@ -305,6 +305,7 @@ async def test_what_kopf_is_asked_for(watched: Watched) -> None:
     watched.watcher.register(registry)
     handlers = registry._watching.get_all_handlers()
     assert sorted(handler.id for handler in handlers) == [
+        "clusterexternalsecrets",
         "clustersecretstores",
         "daemonsets",
         "deployments",

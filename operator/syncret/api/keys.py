@@ -2,11 +2,15 @@
 
 from typing import Literal, NamedTuple
 
-Kind = Literal["ExternalSecret", "SecretStore", "ClusterSecretStore"]
+Kind = Literal["ExternalSecret", "SecretStore", "ClusterSecretStore", "ClusterExternalSecret"]
 
 
 class ObjectKey(NamedTuple):
-    """Kind, namespace ("" for cluster-scoped kinds) and name; a tuple, for speed as a key."""
+    """Kind, namespace ("" for cluster-scoped kinds) and name; a tuple, for speed as a key.
+
+    A ClusterSecretStore with a namespace is that store as it is opened for the namespace, with a
+    credential that is kept there.
+    """
 
     kind: Kind
     namespace: str

@@ -33,7 +33,8 @@ TIMEOUT: Final = 15.0
 #: Calls in flight. Under the session's bound on connections, so that watches keep theirs.
 CONCURRENCY: Final = 64
 
-_METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
+#: Asks for an object's metadata instead of all of it.
+METADATA: Final = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 _METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 _JSON = "application/json"
 _MERGE_PATCH = "application/merge-patch+json"
@@ -119,7 +120,7 @@ class KubeClient:
         self, resource: Resource, *, name: str, namespace: str = "", timeout: float | None = None
     ) -> Body:
         """Reads the metadata of one object, as PartialObjectMetadata."""
-        return await self._get(resource, _METADATA, name=name, namespace=namespace, timeout=timeout)
+        return await self._get(resource, METADATA, name=name, namespace=namespace, timeout=timeout)
 
     async def list_pages(
         self,
@@ -179,7 +180,7 @@ class KubeClient:
                 resource,
                 namespace=namespace,
                 query={"fieldManager": field_manager},
-                accept=_METADATA if metadata_only else _JSON,
+                accept=METADATA if metadata_only else _JSON,
                 content_type=_JSON,
                 creates=(body.get("metadata") or {}).get("name", ""),
                 body=body,
@@ -213,7 +214,7 @@ class KubeClient:
                 name=_named(name),
                 subresource=subresource,
                 query={"fieldManager": field_manager},
-                accept=_METADATA if metadata_only else _JSON,
+                accept=METADATA if metadata_only else _JSON,
                 content_type=_MERGE_PATCH,
                 body=body,
                 repeatable=_has_precondition(body),
@@ -250,7 +251,7 @@ class KubeClient:
                 name=_named(name),
                 subresource=subresource,
                 query=query,
-                accept=_METADATA if metadata_only else _JSON,
+                accept=METADATA if metadata_only else _JSON,
                 content_type=_APPLY_PATCH,
                 body={"apiVersion": resource.api_version, "kind": resource.kind, **body},
                 repeatable=True,
@@ -288,7 +289,7 @@ class KubeClient:
                 namespace=namespace,
                 name=_named(name),
                 # An object that is kept by a finalizer comes back: without its data, please.
-                accept=f"{_METADATA},{_JSON}",
+                accept=f"{METADATA},{_JSON}",
                 content_type=_JSON,
                 body=body,
             ),

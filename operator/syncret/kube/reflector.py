@@ -24,7 +24,7 @@ from yarl import URL
 
 from syncret.clock import Clock, sleep
 from syncret.errors import KubeGone, KubeUnavailable, SyncretError
-from syncret.kube.client import KubeClient
+from syncret.kube.client import METADATA, KubeClient
 from syncret.kube.resources import Resource
 
 logger = logging.getLogger(__name__)
@@ -69,9 +69,16 @@ class Reflector:
         gone: Callable[[Identity], None],
         clock: Clock,
         label_selector: str = "",
+        metadata_only: bool = False,
         timeout: float = 30.0,
     ) -> None:
-        """``timeout``: seconds for a page of a list."""
+        """``metadata_only``: nothing else of the objects is asked for.
+
+        ``timeout``: seconds for a page of a list.
+        """
+        self._metadata_only = metadata_only
+        #: Set when everything that is there has been handed on for the first time.
+        self.listed = asyncio.Event()
         self._session = session
         self._server = server.rstrip("/")
         self._kube = KubeClient(session, server, timeout=timeout)
@@ -121,7 +128,10 @@ class Reflector:
         before = set(self._known())
         version = ""
         async for page in self._kube.list_pages(
-            self._resource, label_selector=self._selector, limit=_PAGE
+            self._resource,
+            label_selector=self._selector,
+            metadata_only=self._metadata_only,
+            limit=_PAGE,
         ):
             for body in page.items:
                 meta = body["metadata"]
@@ -132,6 +142,7 @@ class Reflector:
         for identity in before:
             self._gone(identity)
         self._version = version
+        self.listed.set()
 
     async def _watch(self) -> None:
         """Hands on what happens, until the API server ends the watch."""
@@ -172,7 +183,10 @@ class Reflector:
             query["labelSelector"] = self._selector
         url = URL(f"{self._server}{self._resource.path()}?{urlencode(query)}", encoded=True)
         timeout = aiohttp.ClientTimeout(total=None, sock_read=SILENCE)
-        async with self._session.get(url, timeout=timeout, allow_redirects=False) as response:
+        headers = {"Accept": METADATA} if self._metadata_only else {}
+        async with self._session.get(
+            url, timeout=timeout, headers=headers, allow_redirects=False
+        ) as response:
             if response.status == 410:
                 raise KubeGone("The watch is too old to go on with.")
             response.raise_for_status()

@@ -69,6 +69,7 @@ def _segment(name: str) -> str:
 
 
 SECRETS: Final = Resource("", "v1", "secrets", "Secret", namespaced=True)
+NAMESPACES: Final = Resource("", "v1", "namespaces", "Namespace", namespaced=False)
 EVENTS: Final = Resource("events.k8s.io", "v1", "events", "Event", namespaced=True)
 DEPLOYMENTS: Final = Resource("apps", "v1", "deployments", "Deployment", namespaced=True)
 STATEFUL_SETS: Final = Resource("apps", "v1", "statefulsets", "StatefulSet", namespaced=True)
@@ -80,4 +81,7 @@ EXTERNAL_SECRETS: Final = Resource(
 SECRET_STORES: Final = Resource(GROUP, VERSION, "secretstores", "SecretStore", namespaced=True)
 CLUSTER_SECRET_STORES: Final = Resource(
     GROUP, VERSION, "clustersecretstores", "ClusterSecretStore", namespaced=False
+)
+CLUSTER_EXTERNAL_SECRETS: Final = Resource(
+    GROUP, VERSION, "clusterexternalsecrets", "ClusterExternalSecret", namespaced=False
 )

@@ -138,7 +138,10 @@ class Provider(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class SecretKeyRef:
-    """A key of a Kubernetes Secret; ``namespace`` only where the store is cluster-scoped."""
+    """A key of a Kubernetes Secret; ``namespace`` only where the store is cluster-scoped.
+
+    There, "" is the namespace of the ExternalSecret that reads.
+    """
 
     name: str
     key: str

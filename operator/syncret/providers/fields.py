@@ -52,7 +52,7 @@ class Fields:
         """A required selector of a key of a Secret.
 
         A namespaced store reaches its own namespace only, so there a ``namespace`` is an unknown
-        field; a cluster-scoped one has no namespace that could be meant, so there it is required.
+        field. In a cluster-scoped one, a selector without it means the namespace of whoever reads.
         """
         fields = self.child(name)
         reference = SecretKeyRef(
@@ -61,7 +61,7 @@ class Fields:
             namespace=fields.text(
                 "namespace", pattern=_NAMESPACE, limit=63, form="the name of a namespace"
             )
-            if cluster_scoped
+            if cluster_scoped and fields.has("namespace")
             else "",
         )
         fields.done()

@@ -96,6 +96,8 @@ class Breaker:
         self._error: SyncretError | None = None
         #: The last that was heard of the store was good.
         self.answers = False
+        #: Calls that went well, to see whether there were any since one last looked.
+        self.successes = 0
 
     @property
     def open(self) -> bool:
@@ -128,6 +130,7 @@ class Breaker:
         self._failures = 0
         self._error = None
         self.answers = True
+        self.successes += 1
 
 
 def store_wide(error: SyncretError) -> bool:

@@ -27,6 +27,29 @@ class Reason(Enum):
     RETRY = "retry"
 
 
+class Grant(NamedTuple):
+    """The right to read the store.
+
+    ``admitted``: whether the store admits the namespace; ``entries``: which of its entries do; None
+    in either where labels decide that are not known yet. ``credentials``: another number after each
+    change of those that the store is read with.
+    """
+
+    admitted: bool | None = True
+    entries: tuple[bool | None, ...] = ()
+    credentials: int = 0
+
+    @property
+    def known(self) -> bool:
+        return self.admitted is not None and None not in self.entries
+
+    def differs_from(self, other: "Grant") -> bool:
+        """Whether it is another one. What is not known is no other than what was."""
+        if self.credentials != other.credentials:
+            return True
+        return self.known and other.known and self != other
+
+
 class Context(NamedTuple):
     """What an attempt depended on: a new attempt is worth making at once when it changed."""
 
@@ -34,6 +57,7 @@ class Context(NamedTuple):
     store: tuple[str, int] | None
     store_ready: str
     secret_uid: str
+    grant: "Grant" = Grant()
 
 
 @dataclass(slots=True)
@@ -55,7 +79,10 @@ class SyncState:
 
 
 def context_of(
-    external_secret: ExternalSecret, store: Store | None, secret: ManagedSecret | None
+    external_secret: ExternalSecret,
+    store: Store | None,
+    secret: ManagedSecret | None,
+    grant: Grant | None = None,
 ) -> Context:
     """What an attempt made now depends on."""
     return Context(
@@ -63,6 +90,7 @@ def context_of(
         store=(store.uid, store.generation) if store is not None else None,
         store_ready=store.ready_status if store is not None else "",
         secret_uid=secret.uid if secret is not None else "",
+        grant=grant or Grant(),
     )
 
 
@@ -86,7 +114,10 @@ def read_reason(  # noqa: PLR0911 - one for each reason, in their order
         return Reason.FIRST
     if status.synced_generation != external_secret.generation:
         return Reason.EDITED
-    if state.context is not None and context.store != state.context.store:
+    if state.context is None:
+        if context.grant.admitted is False and _is_ready(status):
+            return Reason.STORE  # the right was taken away while nobody worked
+    elif context.store != state.context.store or context.grant.differs_from(state.context.grant):
         return Reason.STORE
     if secret is None:
         return Reason.MISSING
@@ -98,3 +129,7 @@ def read_reason(  # noqa: PLR0911 - one for each reason, in their order
 def holds_synced(secret: ManagedSecret, status: ExternalSecretStatus, digester: Digester) -> bool:
     """Whether the Secret holds what the status says was synced."""
     return secret.published(digester) == status.data_hash
+
+
+def _is_ready(status: ExternalSecretStatus) -> bool:
+    return status.ready is not None and status.ready.status == "True"

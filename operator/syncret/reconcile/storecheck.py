@@ -1,15 +1,23 @@
 """Reconciling a store: does it work, and if not, what is missing.
 
-A store is checked when it is new or was changed, when reading it fails, and again with growing
-delays for as long as it fails. The answer is its condition Ready. A store that is Ready for its
-present generation is not checked again after a restart: a restart costs no call.
+A store is checked when it or one of its credentials is new or was changed, when reading it fails,
+and again with growing delays for as long as it fails. The answer is its condition Ready.
+
+While nothing of that happens it is checked at its interval, and not even then if a read has gone
+well since the last time: that says as much, and a check is a call of its own. The times of those
+checks are computed, like those of refreshes, so a restart costs no call.
 
 While a store fails, this check is the only thing that asks it. Its readers are let at it again,
 spread over some time, as soon as a check goes well.
+
+Whether a store with the credentials of its readers' namespaces works cannot be said of the store as
+a whole. For it the check only looks at the spec; what is open for a namespace is checked, under a
+key of its own, while it fails, and the readers there tell how it is.
 """
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 
 from syncret.api.keys import ObjectKey
 from syncret.api.store import Store
@@ -20,11 +28,18 @@ from syncret.errors import KubeNotFound, SyncretError
 from syncret.kube.client import KubeClient
 from syncret.kube.events import EventRecorder, ObjectRef
 from syncret.kube.resources import CLUSTER_SECRET_STORES, SECRET_STORES
+from syncret.reconcile.schedule import next_slot
 from syncret.reconcile.status import condition_body, ready_condition
 from syncret.reconcile.stores import StoreClients
 from syncret.worker import Backoff, Result
 
 logger = logging.getLogger(__name__)
+
+_WORKS = "The store answers and accepts the credentials."
+_REFERENT = (
+    "The spec is valid. The credentials are those of each namespace that reads: whether they work "
+    "is told by the ExternalSecrets there."
+)
 
 
 class StoreReconciler:
@@ -42,7 +57,7 @@ class StoreReconciler:
         recovered: Callable[[ObjectKey], None] = lambda _: None,
         reports: Callable[[ObjectKey], bool] = lambda _: True,
     ) -> None:
-        """``recovered`` is told of a store that may be read again.
+        """``recovered`` is told of a store that may be read again, or with other credentials.
 
         ``reports``: whether this replica tells of the store; another one does, otherwise.
         """
@@ -55,37 +70,110 @@ class StoreReconciler:
         self._clock = clock
         self._backoff = backoff
         self._failures: dict[ObjectKey, int] = {}
+        #: When a store is due for a check, in wall seconds, and its interval.
+        self._due: dict[ObjectKey, tuple[float, float]] = {}
+        self._successes: dict[ObjectKey, int] = {}
 
     async def reconcile(self, key: ObjectKey) -> Result:
-        """One check; returns when the next is wanted."""
-        store = self._cache.stores.get(key)
-        if store is None:
-            self._stores.drop(key)
-            self._failures.pop(key, None)
+        """One round; returns when the next is wanted."""
+        name = key._replace(namespace="") if key.kind == "ClusterSecretStore" else key
+        store = self._cache.stores.get(name)
+        if store is None or store.foreign:
+            self._stores.drop(name)
+            for table in (self._failures, self._due, self._successes):
+                table.pop(key, None)
             return Result()
-        if _known_well(store) and not self._stores.in_trouble(store):
-            return Result()
+        self._stores.retire(store)
+        try:
+            changed = await self._stores.credentials_changed(store, key)
+        except SyncretError as error:
+            return self._again(key, error)
+        if key != name:
+            return await self._check_for_namespace(store, key, changed=changed)
+        if not changed and not self._has_to_be_checked(store):
+            return self._later(store)
+        return await self._check_and_tell(store)
+
+    async def _check_and_tell(self, store: Store) -> Result:
+        key = store.key
         if store.ready is not None and store.ready.status == "False":  # told before a restart
             self._events.remember(
                 store.uid, type="Warning", reason=store.ready.reason, message=store.ready.message
             )
-        error = await self._check(store)
+        error = await self._check(store, key)
         unreported = await self._report(store, error) if self._reports(key) else None
         failure = error or unreported
-        if error is None and self._stores.is_well(store):
-            self._recovered(key)
-        if failure is None:
+        if error is None:
+            recovered = self._stores.is_well(store)
+            if self._stores.credentials_proven(key) or recovered:
+                self._recovered(key)
+        if failure is not None:
+            return self._again(key, failure)
+        self._failures.pop(key, None)
+        self._was_read(store)  # what is counted from here on
+        return self._later(store)
+
+    def _has_to_be_checked(self, store: Store) -> bool:
+        if not _known_well(store) or self._stores.in_trouble(store):
+            return True
+        return self._is_due(store) and not self._was_read(store)
+
+    async def _check_for_namespace(self, store: Store, key: ObjectKey, *, changed: bool) -> Result:
+        """Checks a store with the credentials of one namespace, if it has to be."""
+        if self._stores.place(store, key.namespace) != key:
+            return Result()  # it was one, before it was edited
+        if not self._stores.in_trouble(store, key) and not changed:
             self._failures.pop(key, None)
             return Result()
-        self._failures[key] = failures = self._failures.get(key, 0) + 1
-        return Result(self._backoff.delay(failures, at_least=failure.retry_after))
+        error = await self._check(store, key)
+        if error is not None:
+            return self._again(key, error)
+        self._stores.is_well(store, key)
+        self._stores.credentials_proven(key)
+        self._recovered(key)
+        self._failures.pop(key, None)
+        return Result()
 
-    async def _check(self, store: Store) -> SyncretError | None:
+    def _again(self, key: ObjectKey, error: SyncretError) -> Result:
+        self._failures[key] = failures = self._failures.get(key, 0) + 1
+        return Result(self._backoff.delay(failures, at_least=error.retry_after))
+
+    def _is_due(self, store: Store) -> bool:
+        """Whether its interval is over; the next one begins then."""
+        if not store.check_interval or not self._reports(store.key):
+            self._due.pop(store.key, None)
+            return False
+        due, interval = self._due.get(store.key, (0.0, 0.0))
+        now = self._clock.wall()
+        if interval == store.check_interval and now < due:
+            return False
+        next_due = next_slot(store.uid, store.check_interval, now)
+        self._due[store.key] = next_due, store.check_interval
+        # At the first look nothing is due: a check at the start would be one for each restart.
+        return interval == store.check_interval
+
+    def _later(self, store: Store) -> Result:
+        """When the next check is due."""
+        due, interval = self._due.get(store.key, (0.0, 0.0))
+        if interval != store.check_interval:
+            self._is_due(store)
+            due, _ = self._due.get(store.key, (0.0, 0.0))
+        return Result(max(0.0, due - self._clock.wall())) if due else Result()
+
+    def _was_read(self, store: Store) -> bool:
+        """Whether a read has gone well since this was asked last."""
+        before, now = self._successes.get(store.key), self._stores.successes(store)
+        self._successes[store.key] = now
+        return before is not None and before != now
+
+    async def _check(self, store: Store, key: ObjectKey) -> SyncretError | None:
         try:
-            async with self._stores.use(store, check=True) as reads:
+            if self._stores.referent(store) and not key.namespace:
+                return None
+            async with self._stores.use(store, namespace=key.namespace, check=True) as reads:
                 await reads.check()
         except SyncretError as error:
-            self._stores.is_ill(store, error)
+            self._stores.is_ill(store, error, key)
             return error
         return None
 
@@ -94,10 +182,12 @@ class StoreReconciler:
         condition = ready_condition(
             store.ready,
             error=(error.reason, error.message) if error else None,
-            message="The store answers and accepts the credentials.",
+            message=_REFERENT if self._stores.referent(store) else _WORKS,
             generation=store.generation,
             now=rfc3339(self._clock.wall()),
         )
+        if error is None and self._stores.referent(store):
+            condition = replace(condition, reason="Referent")
         names = {"kind": store.key.kind, "namespace": store.key.namespace, "object": store.key.name}
         if condition == store.ready:
             return None

@@ -1,16 +1,18 @@
 """Open stores: one client per store, shared by everything that reads it.
 
 A client is opened when it is first needed, from the store's spec and the Secrets it names, and
-kept until the store changes, its credentials are refused, or it is :data:`MAX_AGE` old (so that
-rotated credentials are taken up). A replaced client is closed when its last reader has left it.
+kept until the store or its credentials change, its credentials are refused, or it is
+:data:`MAX_AGE` old. A replaced client is closed when its last reader has left it.
+
+A ClusterSecretStore whose credentials are kept in the namespace of whoever reads is opened once for
+each such namespace, under a key of its own: neither a client, nor a value that it has read, nor its
+health is shared between two namespaces.
 
 What is known of a store's health outlives its clients: while its breaker is open, readers fail
 without a call, until a check finds the store well again.
 """
 
 import asyncio
-import base64
-import binascii
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -20,17 +22,9 @@ from typing import Any, Final, Protocol
 from syncret.api.keys import ObjectKey
 from syncret.api.store import Store
 from syncret.clock import Clock
-from syncret.errors import (
-    AccessDenied,
-    CredentialsNotFound,
-    KubeNotFound,
-    StoreInvalid,
-    StoreNotAllowed,
-    StoreNotFound,
-    SyncretError,
-)
-from syncret.kube.resources import SECRETS, Resource
-from syncret.providers.base import CallObserver, Client, Provider, SecretKeyRef, SecretValue
+from syncret.errors import AccessDenied, SpecInvalid, StoreInvalid, SyncretError
+from syncret.providers.base import CallObserver, Client, Provider, SecretKeyRef
+from syncret.reconcile.credentials import Credentials, SecretReader, resolved, stores_of
 from syncret.reconcile.limits import Breaker, Rate
 from syncret.reconcile.reads import GATHER, PATIENCE, Reads
 
@@ -39,13 +33,8 @@ logger = logging.getLogger(__name__)
 #: Seconds after which a store is opened anew, with its credentials read again.
 MAX_AGE: Final = 300.0
 
-
-class SecretReader(Protocol):
-    """What is needed of the Kubernetes client."""
-
-    async def get(
-        self, resource: Resource, *, name: str, namespace: str = ""
-    ) -> Mapping[str, Any]: ...
+#: Clients that are kept open. Beyond, the oldest that nobody uses is closed.
+MAX_OPEN: Final = 512
 
 
 class ProviderLookup(Protocol):
@@ -87,22 +76,6 @@ class _Health:
     batch: int = 1
 
 
-def usable_store(stores: Mapping[ObjectKey, Store] | Any, key: ObjectKey, namespace: str) -> Store:
-    """The store that an ExternalSecret of that namespace refers to.
-
-    Raises StoreNotFound or StoreNotAllowed.
-    """
-    store: Store | None = stores.get(key)
-    if store is None:
-        raise StoreNotFound(f"{key} does not exist: create it, or correct spec.secretStoreRef.")
-    if not store.allows(namespace):
-        raise StoreNotAllowed(
-            f'{key} does not admit the namespace "{namespace}": ask its owner to add the '
-            "namespace to spec.conditions, or use another store."
-        )
-    return store
-
-
 class StoreClients:
     """The open stores of this process."""
 
@@ -120,6 +93,7 @@ class StoreClients:
         crowd: Callable[[ObjectKey], int] = lambda _: 0,
         gather: float = GATHER,
         patience: float = PATIENCE,
+        max_open: int = MAX_OPEN,
     ) -> None:
         """``timeout``: seconds for a call. ``shards`` share what a store takes in a second.
 
@@ -127,7 +101,8 @@ class StoreClients:
         ``crowd``: how many readers of a store wait for a worker.
         """
         self._crowd = crowd
-        self._kube = kube
+        self._credentials = Credentials(kube)
+        self._max_open = max_open
         self._timeout = timeout
         self._shards = shards
         self._tripped = tripped
@@ -139,42 +114,66 @@ class StoreClients:
         self._open: dict[ObjectKey, _Open] = {}
         self._closing: set[asyncio.Task[None]] = set()
         self._healths: dict[ObjectKey, _Health] = {}
+        self._configs: dict[ObjectKey, tuple[tuple[str, int], Provider, Any]] = {}
+
+    def place(self, store: Store, namespace: str) -> ObjectKey:
+        """The key under which a store is open for the readers of a namespace."""
+        return store.key._replace(namespace=namespace) if self.referent(store) else store.key
+
+    def referent(self, store: Store) -> bool:
+        """Whether its credentials are those of the namespace of whoever reads."""
+        if not store.cluster_scoped:
+            return False
+        try:
+            provider, config = self._parse(store)
+        except SyncretError:
+            return False  # whoever opens it is told
+        return any(not one.namespace for one in provider.credential_refs(config).values())
+
+    def validate(self, store: Store) -> None:
+        """Raises SpecInvalid if the store cannot work, without asking it anything."""
+        self._parse(store)
 
     @asynccontextmanager
-    async def use(self, store: Store, *, check: bool = False) -> AsyncIterator[Reads]:
+    async def use(
+        self, store: Store, *, namespace: str = "", check: bool = False
+    ) -> AsyncIterator[Reads]:
         """The reads of the store, for the length of the block.
 
-        Raises what keeps the store from being opened, StoreError, ProviderError or KubeError; at
-        once while its breaker is open, unless it is for a check.
+        ``namespace``: that of whoever reads. Raises what keeps the store from being opened,
+        StoreError, ProviderError or KubeError; at once while its breaker is open, unless it is for
+        a check.
         """
-        health = self._health(store)
+        key = self.place(store, namespace)
+        health = self._health(store, key)
         if not check:
             health.breaker.refuse()
         version = health.version
-        opened = self._open.get(store.key)
+        opened = self._open.get(key)
         if (
             opened is None
             or opened.version != version
             or opened.until <= self._clock.monotonic()
             or opened.failed  # with nobody left who waited for it
         ):
-            self.forget(store.key)
+            self.forget(key)
+            self._make_room()
             opened = _Open(
                 version=version,
                 until=self._clock.monotonic() + MAX_AGE,
-                reads=asyncio.create_task(self._make(store, health), name=f"open {store.key}"),
+                reads=asyncio.create_task(self._make(store, key, health), name=f"open {key}"),
             )
-            self._open[store.key] = opened
+            self._open[key] = opened
         opened.readers += 1
         try:
             # One reader that is cancelled must not take the client from the others.
             yield await asyncio.shield(opened.reads)
         except AccessDenied:
-            self._forget_if(store.key, opened)  # the next read takes the credentials anew
+            self._forget_if(key, opened)  # the next read takes the credentials anew
             raise
         except BaseException:
             if opened.failed:
-                self._forget_if(store.key, opened)
+                self._forget_if(key, opened)
             raise
         finally:
             opened.readers -= 1
@@ -187,42 +186,124 @@ class StoreClients:
             opened.retired = True
             self._close_if_left(opened)
 
-    def batch(self, key: ObjectKey) -> int:
+    def batch(self, store: ObjectKey, namespace: str = "") -> int:
         """How many references one call to the store reads; 1 while that is not known."""
-        health = self._healths.get(key)
-        return health.batch if health is not None else 1
+        for key in (store._replace(namespace=namespace), store):
+            if key in self._healths:
+                return self._healths[key].batch
+        return 1
 
     def is_doubtful(self, key: object) -> bool:
         """Whether a store may well not answer: it never did, or did not the last time."""
         health = self._healths.get(key) if isinstance(key, ObjectKey) else None
         return isinstance(key, ObjectKey) and (health is None or not health.breaker.answers)
 
-    def in_trouble(self, store: Store) -> bool:
-        """Whether its breaker is open."""
-        return self._health(store).breaker.open
+    def in_trouble(self, store: Store, key: ObjectKey | None = None) -> bool:
+        """Whether its breaker is open. ``key``: of the store as it is open for a namespace."""
+        return self._health(store, key or store.key).breaker.open
 
-    def is_well(self, store: Store) -> bool:
+    def is_well(self, store: Store, key: ObjectKey | None = None) -> bool:
         """A check found it so: it may be read again. True if it was in trouble."""
-        breaker = self._health(store).breaker
+        breaker = self._health(store, key or store.key).breaker
         was_open = breaker.open
         breaker.reset()
         return was_open
 
-    def is_ill(self, store: Store, error: SyncretError) -> None:
+    def is_ill(self, store: Store, error: SyncretError, key: ObjectKey | None = None) -> None:
         """A check failed: its readers are told so without a call."""
-        self._health(store).breaker.trip(error)
+        self._health(store, key or store.key).breaker.trip(error)
+
+    def successes(self, store: Store) -> int:
+        """A number that grows with each call that goes well."""
+        return self._health(store, store.key).breaker.successes
+
+    def epoch(self, store: ObjectKey, namespace: str) -> int:
+        """A number that grows with each change of the credentials that its readers there use."""
+        keys = {store, store._replace(namespace=namespace)}
+        return sum(self._credentials.epoch(key) for key in keys)
+
+    def credential_seen(self, namespace: str, name: str, version: str) -> list[ObjectKey]:
+        """Some Secret changed, or ("") is gone: the keys of the stores to reconcile because of it.
+
+        Most Secrets concern no store.
+        """
+        return self._credentials.seen(namespace, name, version)
+
+    async def look_again(self) -> list[ObjectKey]:
+        """The same for what changed while nothing was watched. Raises KubeError."""
+        return await self._credentials.look_again()
+
+    async def credentials_changed(self, store: Store, key: ObjectKey) -> bool:
+        """Whether they are others than those it was opened with; it is opened anew then.
+
+        Raises KubeError.
+        """
+        if self.place(store, key.namespace) != key or (self.referent(store) and not key.namespace):
+            return False  # nothing is opened under this key
+        try:
+            provider, config = self._parse(store)
+        except SyncretError:
+            return False
+        self._credentials.note(key, _references(store, key, provider, config))
+        if not await self._credentials.changed(key):
+            return False
+        self.forget(key)
+        return True
+
+    def credentials_proven(self, key: ObjectKey) -> bool:
+        """They work. True if its readers have to read with them: they were changed."""
+        return self._credentials.proven(key)
+
+    def retire(self, store: Store) -> None:
+        """Closes what was opened for an earlier state of a store."""
+        version = (store.uid, store.generation)
+        for key in stores_of(self._open, store.key):
+            if self._open[key].version != version:
+                self.forget(key)
+        for key in stores_of(self._credentials.keys(), store.key):
+            if self.place(store, key.namespace) != key:
+                self._credentials.forget(key)
 
     def drop(self, key: ObjectKey) -> None:
-        """The store is gone."""
-        self.forget(key)
-        self._healths.pop(key, None)
+        """The store is gone, or another operator's."""
+        tables = (self._open, self._healths, self._credentials.keys())
+        for one in {one for table in tables for one in stores_of(table, key)}:
+            self.forget(one)
+            self._healths.pop(one, None)
+            self._credentials.forget(one)
+        self._configs.pop(key, None)
 
-    def _health(self, store: Store) -> _Health:
+    def _health(self, store: Store, key: ObjectKey) -> _Health:
         version = (store.uid, store.generation)
-        health = self._healths.get(store.key)
+        health = self._healths.get(key)
         if health is None or health.version != version:
-            health = self._healths[store.key] = _Health(version)
+            health = self._healths[key] = _Health(version)
         return health
+
+    def _parse(self, store: Store) -> tuple[Provider, Any]:
+        """The store's provider and what it makes of the spec. Raises SpecInvalid."""
+        if store.problem:
+            raise SpecInvalid(store.problem)
+        version = (store.uid, store.generation)
+        known = self._configs.get(store.key)
+        if known is None or known[0] != version:
+            made = self._providers(store.provider, cluster_scoped=store.cluster_scoped)
+            known = self._configs[store.key] = (version, *made)
+        return known[1], known[2]
+
+    def _make_room(self) -> None:
+        """Closes idle clients while there are too many, the oldest first."""
+        if len(self._open) < self._max_open:
+            return
+        idle = [key for key, opened in self._open.items() if opened.readers == 0]
+        for key in idle[: len(self._open) - self._max_open + 1]:
+            self.forget(key)
+            health = self._healths.get(key)
+            if key.kind == "ClusterSecretStore" and key.namespace and health is not None:
+                if health.breaker.open:
+                    continue  # its check will close it
+                del self._healths[key]
+                self._credentials.forget(key)
 
     async def close(self) -> None:
         """Closes every client."""
@@ -240,12 +321,12 @@ class StoreClients:
             self._closing.add(task)
             task.add_done_callback(self._closing.discard)
 
-    async def _make(self, store: Store, health: _Health) -> Reads:
+    async def _make(self, store: Store, key: ObjectKey, health: _Health) -> Reads:
         try:
-            client = await self._open_client(store)
+            client = await self._open_client(store, key)
         except SyncretError as error:
             if health.breaker.trip(error):
-                self._tripped(store.key)
+                self._tripped(key)
             raise
         health.batch = client.limits.batch
         if health.rate is None:
@@ -257,42 +338,35 @@ class StoreClients:
             rate=health.rate,
             breaker=health.breaker,
             timeout=self._timeout,
-            tripped=lambda: self._tripped(store.key),
+            tripped=lambda: self._tripped(key),
             crowd=lambda: self._crowd(store.key),
             **self._waits,
         )
 
-    async def _open_client(self, store: Store) -> Client:
-        provider, config = self._providers(store.provider, cluster_scoped=store.cluster_scoped)
-        references = provider.credential_refs(config)
+    async def _open_client(self, store: Store, key: ObjectKey) -> Client:
+        provider, config = self._parse(store)
+        references = _references(store, key, provider, config)
         if not references and not store.cluster_scoped and not self._ambient_for_secret_stores:
             raise StoreInvalid(
                 f"{store.key} names no credentials, and a SecretStore may not use the operator's "
                 "own identity: set spec.provider.*.auth, or use a ClusterSecretStore (or let the "
                 "operator run with --ambient-credentials-for-secret-stores)."
             )
-        credentials = {
-            name: await self._credential(store, reference) for name, reference in references.items()
-        }
+        credentials = await self._credentials.read(key, references)
         return await provider.open(config, credentials, observe=self._observer(provider.name))
 
-    async def _credential(self, store: Store, reference: SecretKeyRef) -> SecretValue:
-        namespace = reference.namespace if store.cluster_scoped else store.key.namespace
-        place = f'Secret "{reference.name}" in namespace "{namespace}"'
-        try:
-            body = await self._kube.get(SECRETS, namespace=namespace, name=reference.name)
-        except KubeNotFound:
-            raise CredentialsNotFound(
-                f"The {place}, which {store.key} authenticates with, does not exist: create it, "
-                "or correct the store's auth."
-            ) from None
-        try:
-            return SecretValue(base64.b64decode(body["data"][reference.key]))
-        except (KeyError, TypeError, binascii.Error):
-            raise CredentialsNotFound(
-                f'The {place}, which {store.key} authenticates with, has no key "{reference.key}": '
-                "add it, or correct the store's auth."
-            ) from None
+
+def _references(
+    store: Store, key: ObjectKey, provider: Provider, config: Any
+) -> dict[str, SecretKeyRef]:
+    """The credentials of a store, with their namespaces.
+
+    Those of a SecretStore are in its own, whatever its spec says.
+    """
+    references = provider.credential_refs(config)
+    if not store.cluster_scoped:
+        references = {name: SecretKeyRef(one.name, one.key) for name, one in references.items()}
+    return resolved(references, key.namespace)
 
 
 async def _close(reads: asyncio.Task[Reads]) -> None:

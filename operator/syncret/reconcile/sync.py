@@ -6,8 +6,9 @@ a workload's annotation what its pods started with, and the status what was repo
 """
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, replace
+from typing import Final
 
 from syncret.api.externalsecret import ExternalSecret, ExternalSecretStatus, Source
 from syncret.api.keys import ObjectKey
@@ -22,17 +23,30 @@ from syncret.kube.client import KubeClient
 from syncret.kube.events import EventRecorder
 from syncret.kube.resources import EXTERNAL_SECRETS
 from syncret.providers.base import Outcome, Ref, SecretValue
+from syncret.reconcile.access import refuse_keys, usable_store
 from syncret.reconcile.assemble import assemble, refs_of
-from syncret.reconcile.plan import Reason, SyncState, context_of, holds_synced, read_reason
+from syncret.reconcile.plan import (
+    Context,
+    Grant,
+    Reason,
+    SyncState,
+    context_of,
+    holds_synced,
+    read_reason,
+)
 from syncret.reconcile.rollout.roller import Roller
 from syncret.reconcile.schedule import next_slot, refresh_seed, wake_time
 from syncret.reconcile.status import ready_condition, status_patch, with_targets
-from syncret.reconcile.stores import StoreClients, usable_store
+from syncret.reconcile.stores import StoreClients
 from syncret.reconcile.target import Change, refuse_foreign, write_target
 from syncret.reconcile.telling import SyncMetrics, Teller, in_sync, names
 from syncret.worker import Backoff, Result
 
 logger = logging.getLogger(__name__)
+
+
+#: What comes to all ExternalSecrets of a ClusterExternalSecret at the same time.
+_TOGETHER: Final = frozenset({Reason.FIRST, Reason.EDITED, Reason.STORE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +75,15 @@ class ExternalSecretReconciler:
         backoff: Backoff,
         asked_at: Callable[[ObjectKey], float],
         worked_until: Callable[[str], float | None] = lambda _: None,
+        namespaces_listed: Callable[[], Awaitable[object]] | None = None,
     ) -> None:
         """``asked_at``: since when a running key is wanted, by the monotonic clock.
 
         ``worked_until``: until when a former leader refreshed a namespace, in wall seconds.
+
+        ``namespaces_listed`` waits for the labels of namespaces, for as long as that is no problem.
         """
+        self._namespaces_listed = namespaces_listed
         self._asked_at = asked_at
         self._worked_until = worked_until
         self._cache = cache
@@ -82,6 +100,9 @@ class ExternalSecretReconciler:
         """One round; returns when the next is wanted."""
         external_secret = self._cache.external_secrets.get(key)
         if external_secret is None or external_secret.deleting:
+            self._forget(key)
+            return Result()
+        if self._is_foreign(external_secret):
             self._forget(key)
             return Result()
         state = self._state(external_secret)
@@ -134,7 +155,7 @@ class ExternalSecretReconciler:
             state.due,
             interval=external_secret.refresh_interval,
             readers=self._cache.external_secrets.count("store", external_secret.store),
-            batch=self._stores.batch(external_secret.store),
+            batch=self._stores.batch(external_secret.store, external_secret.key.namespace),
         )
         wait = max(0.0, wake - self._clock.wall())
         if state.rollout_failures:
@@ -144,7 +165,7 @@ class ExternalSecretReconciler:
     async def _round(self, external_secret: ExternalSecret, state: SyncState) -> None:
         store = self._cache.stores.get(external_secret.store)
         secret = self._secret(external_secret)
-        context = context_of(external_secret, store, secret)
+        context = self._context(external_secret, store, secret)
         reason = read_reason(
             external_secret,
             state,
@@ -158,14 +179,32 @@ class ExternalSecretReconciler:
         if reason is not None:
             status = await self._attempt(external_secret, state, reason)
             secret = self._secret(external_secret)
-            state.context = context_of(external_secret, store, secret)
-        elif state.context is None:
+            state.context = self._context(external_secret, store, secret)
+        elif state.context is None or not state.context.grant.known:
             state.context = context
         if secret is not None and holds_synced(secret, status, self._digester):
             rolled = await self._roller.roll(external_secret, secret, status.targets)
             state.rollout_failures = state.rollout_failures + 1 if rolled.failed else 0
             status = with_targets(status, rolled.targets)
         await self._report(external_secret, state, status)
+
+    def _context(
+        self, external_secret: ExternalSecret, store: Store | None, secret: ManagedSecret | None
+    ) -> Context:
+        if store is None:
+            return context_of(external_secret, store, secret)
+        namespace = self._cache.namespace(external_secret.key.namespace)
+        grant = Grant(
+            admitted=store.admits(namespace),
+            entries=store.selections(namespace),
+            credentials=self._stores.epoch(store.key, namespace.name),
+        )
+        return context_of(external_secret, store, secret, grant)
+
+    def _is_foreign(self, external_secret: ExternalSecret) -> bool:
+        """Whether its store is another operator's, who does what there is to do."""
+        store = self._cache.stores.get(external_secret.store)
+        return store is not None and store.foreign
 
     def _secret(self, external_secret: ExternalSecret) -> ManagedSecret | None:
         return self._cache.secrets.get((external_secret.key.namespace, external_secret.target))
@@ -205,9 +244,12 @@ class ExternalSecretReconciler:
         if external_secret.problem:
             raise SpecInvalid(external_secret.problem)
         self._own_secret(external_secret)
-        outcomes = await self._read(
-            external_secret, self._store(external_secret), patient=reason is Reason.DUE
+        await self._wait_for_labels(external_secret)
+        patient = reason is Reason.DUE or (
+            # Those that one ClusterExternalSecret makes are wanted together: one call for all.
+            reason in _TOGETHER and external_secret.key in self._cache.stamped
         )
+        outcomes = await self._read(external_secret, self._store(external_secret), patient=patient)
         # Once more: the store may have been taken away meanwhile, and the Secret changed.
         self._store(external_secret)
         known = self._own_secret(external_secret)
@@ -220,6 +262,13 @@ class ExternalSecretReconciler:
         )
         self._remember(written.secret)
         return _Synced(written.secret, written.change, _sources(outcomes))
+
+    async def _wait_for_labels(self, external_secret: ExternalSecret) -> None:
+        """Where labels decide, they may be under way: nobody should be told of that."""
+        store = self._cache.stores.get(external_secret.store)
+        namespace = self._cache.namespace(external_secret.key.namespace)
+        if store is not None and store.admits(namespace) is None and self._namespaces_listed:
+            await self._namespaces_listed()
 
     def _own_secret(self, external_secret: ExternalSecret) -> ManagedSecret | None:
         """The target Secret, if there is one. Raises SecretNotOwned."""
@@ -236,15 +285,16 @@ class ExternalSecretReconciler:
             self._cache.secrets.put(place, secret)
 
     def _store(self, external_secret: ExternalSecret) -> Store:
-        return usable_store(
-            self._cache.stores, external_secret.store, external_secret.key.namespace
-        )
+        namespace = self._cache.namespace(external_secret.key.namespace)
+        store = usable_store(self._cache.stores, external_secret.store, namespace)
+        refuse_keys(store, namespace, (ref.key for ref in refs_of(external_secret)))
+        return store
 
     async def _read(
         self, external_secret: ExternalSecret, store: Store, *, patient: bool
     ) -> dict[Ref, Outcome]:
         asked_at = self._asked_at(external_secret.key)
-        async with self._stores.use(store) as reads:
+        async with self._stores.use(store, namespace=external_secret.key.namespace) as reads:
             return await reads.fetch(refs_of(external_secret), asked_at=asked_at, patient=patient)
 
     def _succeeded(

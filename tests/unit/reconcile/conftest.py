@@ -11,7 +11,7 @@ from support.engine import Engine, living
 from support.objects import secret_body
 from support.provider import MemoryProvider
 from syncret.kube.client import KubeClient
-from syncret.reconcile.stores import StoreClients
+from syncret.reconcile.stores import MAX_OPEN, StoreClients
 from unit.reconcile.opened import Make
 from unit.reconcile.payments import populate, remote
 
@@ -52,7 +52,7 @@ async def make(
     async with aiohttp.ClientSession() as session:
         made: list[StoreClients] = []
 
-        def make(*, ambient: bool = False) -> StoreClients:
+        def make(*, ambient: bool = False, max_open: int = MAX_OPEN) -> StoreClients:
             made.append(
                 StoreClients(
                     kube=KubeClient(session, cluster.url),
@@ -60,6 +60,7 @@ async def make(
                     observer=lambda _provider: lambda **_: None,
                     clock=clock,
                     ambient_for_secret_stores=ambient,
+                    max_open=max_open,
                 )
             )
             return made[-1]

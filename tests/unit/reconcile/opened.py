@@ -24,8 +24,8 @@ STORE = store()
 Make = Callable[..., StoreClients]
 
 
-async def used(clients: StoreClients, store: Store = STORE) -> MemoryClient:
-    async with clients.use(store) as reads:
+async def used(clients: StoreClients, store: Store = STORE, namespace: str = "") -> MemoryClient:
+    async with clients.use(store, namespace=namespace) as reads:
         client = reads._client
         assert isinstance(client, MemoryClient)
         return client

@@ -6,6 +6,7 @@ from support.apiserver import FakeApiServer, Refusal
 from support.objects import secret_body
 from support.provider import MemoryProvider
 from syncret.api.keys import ObjectKey
+from syncret.api.selector import Namespace
 from syncret.api.store import Store
 from syncret.errors import (
     CredentialsNotFound,
@@ -15,7 +16,8 @@ from syncret.errors import (
     StoreNotAllowed,
     StoreNotFound,
 )
-from syncret.reconcile.stores import StoreClients, usable_store
+from syncret.reconcile.access import usable_store
+from syncret.reconcile.stores import StoreClients
 from unit.reconcile.opened import STORE, Make, store, used
 
 
@@ -99,17 +101,17 @@ async def test_a_store_of_no_known_kind(clients: StoreClients) -> None:
 def test_which_store_may_beused() -> None:
     cluster_wide = store(namespace="", namespaces=("payments",))
     stores = {STORE.key: STORE, cluster_wide.key: cluster_wide}
-    assert usable_store(stores, STORE.key, "payments") is STORE
-    assert usable_store(stores, cluster_wide.key, "payments") is cluster_wide
+    assert usable_store(stores, STORE.key, Namespace("payments")) is STORE
+    assert usable_store(stores, cluster_wide.key, Namespace("payments")) is cluster_wide
     with pytest.raises(StoreNotAllowed, match='"other"'):
-        usable_store(stores, cluster_wide.key, "other")
+        usable_store(stores, cluster_wide.key, Namespace("other"))
     with pytest.raises(StoreNotAllowed):
-        usable_store(stores, STORE.key, "other")
+        usable_store(stores, STORE.key, Namespace("other"))
     with pytest.raises(StoreNotFound, match="SecretStore payments/nothing does not exist"):
-        usable_store(stores, ObjectKey("SecretStore", "payments", "nothing"), "payments")
+        usable_store(stores, ObjectKey("SecretStore", "payments", "nothing"), Namespace("payments"))
 
 
 def test_a_cluster_store_without_conditions_is_usable_nowhere() -> None:
     everywhere = store(namespace="")
     with pytest.raises(StoreNotAllowed):
-        usable_store({everywhere.key: everywhere}, everywhere.key, "payments")
+        usable_store({everywhere.key: everywhere}, everywhere.key, Namespace("payments"))

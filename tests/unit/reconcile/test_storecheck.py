@@ -8,7 +8,7 @@ import pytest
 from support.apiserver import FakeApiServer, Refusal
 from support.clock import FakeClock
 from support.engine import Engine, living
-from support.objects import store_body
+from support.objects import external_secret_body, store_body
 from support.provider import MemoryProvider
 from syncret.api.keys import ObjectKey
 from syncret.errors import AccessDenied, ProviderUnavailable, Throttled
@@ -48,14 +48,169 @@ async def test_a_store_that_works(engine: Engine, world: FakeApiServer) -> None:
     assert sorted(_told(world)) == [("ClusterSecretStore", "Ready"), ("SecretStore", "Ready")]
 
 
-async def test_a_store_that_works_is_not_checked_again(
+async def test_a_store_that_works_is_not_checked_again_before_its_interval_is_over(
     synced: Engine, world: FakeApiServer, provider: MemoryProvider, clock: FakeClock
 ) -> None:
+    """Nor because of a restart; slots are 48 to 72 minutes apart."""
     checks, calls = provider.checks, len(world.calls)
-    await synced.advance(86_400)
+    for _ in range(10):
+        async with living(world, provider=provider, clock=clock) as engine:
+            await engine.settle()
+    assert (provider.checks, len(world.calls)) == (checks, calls)
+    await synced.advance(86_400 / 2)
+    assert checks < provider.checks <= checks + 2  # two stores; what was missed is not made up for
+    before = provider.checks
+    for _ in range(24):
+        await synced.advance(3600)
+    assert 2 * 20 <= provider.checks - before <= 2 * 24
+    assert writes(world) == 4  # nothing new: two conditions, two Events
+
+
+async def test_without_an_interval_a_store_that_works_is_left_alone(
+    world: FakeApiServer, provider: MemoryProvider, clock: FakeClock
+) -> None:
+    for plural, namespace in (("secretstores", NAMESPACE), ("clustersecretstores", "")):
+        world.edit(plural, namespace, "aws", {"spec": {"refreshInterval": "0s"}})
     async with living(world, provider=provider, clock=clock) as engine:
         await engine.settle()
-    assert (provider.checks, len(world.calls)) == (checks, calls)
+        checks = provider.checks
+        for _ in range(48):
+            await engine.advance(3600)
+        assert provider.checks == checks == 2
+
+
+async def test_a_read_that_went_well_saves_the_check(
+    world: FakeApiServer, provider: MemoryProvider, clock: FakeClock
+) -> None:
+    world.remove("clustersecretstores", "", "aws")
+    provider.values["k"] = b"hunter2-not-real"
+    world.put(
+        "externalsecrets",
+        external_secret_body(
+            data=[{"secretKey": "k", "remoteRef": {"key": "k"}}], refreshInterval="10m"
+        ),
+    )
+    async with living(world, provider=provider, clock=clock) as engine:
+        await engine.settle()
+        checks, reads = provider.checks, provider.reads
+        for _ in range(12 * 6):
+            await engine.advance(600)
+        assert provider.reads > reads + 50
+        assert provider.checks == checks
+        # Nobody reads any more: now only a check can tell.
+        world.remove("externalsecrets", NAMESPACE, "db")
+        for _ in range(12):
+            await engine.advance(3600)
+        assert 9 <= provider.checks - checks <= 13
+
+
+async def test_a_credential_that_was_revoked_is_noticed_at_the_interval(
+    synced: Engine, world: FakeApiServer, provider: MemoryProvider
+) -> None:
+    provider.failure = AccessDenied("The store refuses the credentials.")
+    await synced.advance(2 * 3600)
+    assert _ready(world)["reason"] == "AccessDenied"
+
+
+async def test_a_store_of_another_class_is_ignored_entirely(
+    world: FakeApiServer, provider: MemoryProvider, clock: FakeClock
+) -> None:
+    provider.values["k"] = b"hunter2-not-real"
+    blue = store_body("blue", uid="store-3", credential={"name": "t", "key": "k"})
+    blue["spec"]["controller"] = "blue"
+    world.put("secretstores", blue)
+    entry = {"secretKey": "k", "remoteRef": {"key": "k"}}
+    reader = external_secret_body("reader", data=[entry], secretStoreRef={"name": "blue"})
+    world.put("externalsecrets", reader)
+    async with living(world, provider=provider, clock=clock) as engine:
+        await engine.settle()
+        await engine.advance(7200)
+        assert "status" not in world.get("secretstores", NAMESPACE, "blue")
+        assert "status" not in world.get("externalsecrets", NAMESPACE, "reader")
+        assert not world.has("secrets", NAMESPACE, "reader")
+        assert provider.reads == 0
+        assert 'name="reader"' not in engine.exposed()
+        # It becomes ours, and is another's again.
+        world.edit("secretstores", NAMESPACE, "blue", {"spec": {"controller": None}})
+        await engine.advance(60)
+        assert world.secret(NAMESPACE, "reader") == {"k": b"hunter2-not-real"}
+        world.edit("secretstores", NAMESPACE, "blue", {"spec": {"controller": "blue"}})
+        provider.values["k"] = b"hunter3-not-real"
+        await engine.advance(60)
+        before = writes(world)
+        await engine.advance(7200)
+        assert writes(world) == before
+        assert world.secret(NAMESPACE, "reader") == {"k": b"hunter2-not-real"}
+    async with living(world, provider=provider, clock=clock, controller_class="blue") as other:
+        await other.settle()
+        await other.advance(7200)
+        assert world.secret(NAMESPACE, "reader") == {"k": b"hunter3-not-real"}
+        condition = world.get("secretstores", NAMESPACE, "blue")["status"]["conditions"][0]
+        assert condition["status"] == "True"
+
+
+@pytest.mark.parametrize(
+    ("spec", "says"),
+    [
+        (
+            {"refreshInterval": "1s"},
+            'spec.refreshInterval is "1s": the shortest is 10s',
+        ),
+        (
+            {"conditions": [{"namespaceRegexes": ["a", "(?=b)"]}]},
+            "spec.conditions[0].namespaceRegexes[1] is not a regular expression of RE2",
+        ),
+        (
+            {"conditions": [{"namespaces": ["a"], "remoteKeys": ["{name}"]}]},
+            "spec.conditions[0].remoteKeys[0] has braces: the only placeholder is {namespace}",
+        ),
+        (
+            {"conditions": [{"namespaces": ["a"], "until": "2031"}]},
+            "spec.conditions[0].until is not known to this version",
+        ),
+        (
+            {
+                "conditions": [
+                    {"namespaceSelector": {"matchExpressions": [{"key": "a", "operator": "Is"}]}}
+                ]
+            },
+            "spec.conditions[0].namespaceSelector.matchExpressions[0].operator must be",
+        ),
+        (
+            {
+                "conditions": [
+                    {"namespaceSelector": {"matchExpressions": [{"key": "a", "operator": "In"}]}}
+                ]
+            },
+            "spec.conditions[0].namespaceSelector.matchExpressions[0].values must be given",
+        ),
+        ({"conditions": [{"namespaces": 5}]}, "the spec does not have the form"),
+    ],
+)
+async def test_what_an_older_crd_let_through_is_told_with_the_path_of_the_field(
+    world: FakeApiServer,
+    provider: MemoryProvider,
+    clock: FakeClock,
+    spec: dict[str, Any],
+    says: str,
+) -> None:
+    world.edit("clustersecretstores", "", "aws", {"spec": spec})
+    reference = {"name": "aws", "kind": "ClusterSecretStore"}
+    world.put(
+        "externalsecrets",
+        external_secret_body(
+            dataFrom=[{"extract": {"key": "app/db"}}], secretStoreRef=reference, namespace="a"
+        ),
+    )
+    async with living(world, provider=provider, clock=clock) as engine:
+        await engine.settle()
+        condition = _ready(world, namespace="")
+        assert condition["reason"] == "SpecInvalid"
+        assert condition["message"].startswith(says)
+        (ready,) = world.get("externalsecrets", "a", "db")["status"]["conditions"]
+        assert ready["reason"] == "StoreInvalid"
+        assert says in ready["message"]
+        assert provider.reads == 0
 
 
 async def test_a_failure_is_told_once_until_it_is_over(

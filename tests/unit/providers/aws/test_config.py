@@ -60,6 +60,11 @@ def test_a_cluster_store_says_in_which_namespace() -> None:
     assert dict(config.credentials)["accessKeyID"].namespace == "vault-9"
 
 
+def test_a_cluster_store_may_leave_the_namespace_to_whoever_reads() -> None:
+    config = parse_config(spec(auth=FULL), cluster_scoped=True)
+    assert {one.namespace for _, one in config.credentials} == {""}
+
+
 SECRET_REF = "spec.provider.aws.auth.secretRef"
 
 
@@ -92,7 +97,11 @@ SECRET_REF = "spec.provider.aws.auth.secretRef"
             False,
             f"{SECRET_REF}.secretAccessKeySecretRef is missing",
         ),
-        (spec(auth=FULL), True, f"{SECRET_REF}.accessKeyIDSecretRef.namespace is missing"),
+        (
+            spec(auth=auth(accessKeyID=selector(namespace="A"), secretAccessKey=selector())),
+            True,
+            f"{SECRET_REF}.accessKeyIDSecretRef.namespace must be",
+        ),
         (
             spec(auth=auth(accessKeyID=selector(namespace="other"), secretAccessKey=selector())),
             False,

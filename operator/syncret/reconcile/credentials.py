@@ -1,0 +1,223 @@
+"""The Secrets that stores authenticate with: read when a store is opened, and noticed when changed.
+
+A watch of metadata tells of changes of Secrets (:mod:`syncret.kube.tail`), so no bytes come along;
+what concerns a store that is known here makes the store *suspect*. Its next check reads its Secrets
+once more and compares digests, so that a new label on a Secret is no new credential.
+
+Nothing here outlives the process: the digests are made with a key that is made at its start.
+"""
+
+import base64
+import binascii
+import secrets
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from syncret.api.keys import ObjectKey
+from syncret.digest import Digester
+from syncret.errors import CredentialsNotFound, KubeNotFound
+from syncret.kube.resources import SECRETS, Resource
+from syncret.providers.base import SecretKeyRef, SecretValue
+
+#: Namespace and name of a Secret.
+Place = tuple[str, str]
+
+
+class SecretReader(Protocol):
+    """What is needed of the Kubernetes client."""
+
+    async def get(
+        self, resource: Resource, *, name: str, namespace: str = ""
+    ) -> Mapping[str, Any]: ...
+
+    async def get_metadata(
+        self, resource: Resource, *, name: str, namespace: str = ""
+    ) -> Mapping[str, Any]: ...
+
+
+@dataclass(slots=True)
+class _Known:
+    """What one open store, or one that could not be opened, names and has found there."""
+
+    references: Mapping[str, SecretKeyRef]
+    #: The resourceVersion by place, "" of a Secret that is not there; absent: not looked at yet.
+    versions: dict[Place, str] = field(default_factory=dict)
+    #: By the provider's name of the credential; None: not looked at yet.
+    digests: dict[str, bytes] | None = None
+    suspect: bool = False
+    #: Changed, and not seen to work yet.
+    untried: bool = False
+    #: Grows with each change that was seen to work.
+    epoch: int = 0
+
+    @property
+    def places(self) -> set[Place]:
+        return {(one.namespace, one.name) for one in self.references.values()}
+
+
+class Credentials:
+    """The credentials of every store. Keys are those of open stores."""
+
+    def __init__(self, kube: SecretReader) -> None:
+        self._kube = kube
+        self._digester = Digester(secrets.token_bytes(32))
+        self._known: dict[ObjectKey, _Known] = {}
+        self._users: dict[Place, set[ObjectKey]] = {}
+
+    def note(self, key: ObjectKey, references: Mapping[str, SecretKeyRef]) -> None:
+        """What a store names from now on. ``references`` have their namespaces."""
+        known = self._known.get(key)
+        if known is not None and known.references == references:
+            return
+        self.forget(key)
+        known = self._known[key] = _Known(references, epoch=known.epoch if known else 0)
+        for place in known.places:
+            self._users.setdefault(place, set()).add(key)
+
+    def forget(self, key: ObjectKey) -> None:
+        known = self._known.pop(key, None)
+        for place in known.places if known is not None else ():
+            users = self._users[place]
+            users.discard(key)
+            if not users:
+                del self._users[place]
+
+    def keys(self) -> Collection[ObjectKey]:
+        """The stores that are known here."""
+        return self._known.keys()
+
+    def epoch(self, key: ObjectKey) -> int:
+        """Another number after each change to credentials that work."""
+        known = self._known.get(key)
+        return known.epoch if known is not None else 0
+
+    async def read(
+        self, key: ObjectKey, references: Mapping[str, SecretKeyRef]
+    ) -> dict[str, SecretValue]:
+        """The credentials themselves. Raises CredentialsNotFound or KubeError."""
+        self.note(key, references)
+        known = self._known[key]
+        values = await self._look(known)
+        for name, reference in references.items():
+            if name not in values:
+                raise _missing(key, reference, known)
+        return {name: SecretValue(value) for name, value in values.items()}
+
+    def seen(self, namespace: str, name: str, version: str) -> list[ObjectKey]:
+        """A Secret is there in that version, or ("") is not: the stores that this may concern."""
+        concerned = []
+        for key in self._users.get((namespace, name), ()):
+            known = self._known[key]
+            if _newer(version, known.versions.get((namespace, name))):
+                known.suspect = True
+                concerned.append(key)
+        return concerned
+
+    async def look_again(self) -> list[ObjectKey]:
+        """After a time without a watch: the stores whose Secrets are not as they were."""
+        concerned: list[ObjectKey] = []
+        for namespace, name in list(self._users):
+            try:
+                body = await self._kube.get_metadata(SECRETS, namespace=namespace, name=name)
+                version = body["metadata"]["resourceVersion"]
+            except KubeNotFound:
+                version = ""
+            users = self._users.get((namespace, name), ())
+            if any((namespace, name) in self._known[key].versions for key in users):
+                concerned += self.seen(namespace, name, version)
+        return concerned
+
+    async def changed(self, key: ObjectKey) -> bool:
+        """Whether a credential is another than when it was read last. Raises KubeError."""
+        known = self._known.get(key)
+        if known is None or not known.suspect:
+            return False
+        before = known.digests
+        known.suspect = False
+        try:
+            await self._look(known)
+        except BaseException:
+            known.suspect = True
+            raise
+        if known.digests == before:
+            return False
+        known.untried = True
+        return True
+
+    def proven(self, key: ObjectKey) -> bool:
+        """They work. True if that is news: they were changed."""
+        known = self._known.get(key)
+        if known is None or not known.untried:
+            return False
+        known.untried = False
+        known.epoch += 1
+        return True
+
+    async def _look(self, known: _Known) -> dict[str, bytes]:
+        """The values that are there, by the name of the credential."""
+        bodies: dict[Place, Mapping[str, Any]] = {}
+        for namespace, name in sorted(known.places):
+            try:
+                bodies[namespace, name] = await self._kube.get(
+                    SECRETS, namespace=namespace, name=name
+                )
+            except KubeNotFound:
+                bodies[namespace, name] = {}
+        values = {}
+        for credential, reference in known.references.items():
+            value = _value(bodies[reference.namespace, reference.name], reference.key)
+            if value is not None:
+                values[credential] = value
+        known.versions = {
+            place: (body.get("metadata") or {}).get("resourceVersion", "")
+            for place, body in bodies.items()
+        }
+        known.digests = self._digester.values(values)
+        return values
+
+
+def resolved(references: Mapping[str, SecretKeyRef], namespace: str) -> dict[str, SecretKeyRef]:
+    """The references with the namespace filled in where it is left out."""
+    return {
+        name: SecretKeyRef(one.name, one.key, one.namespace or namespace)
+        for name, one in references.items()
+    }
+
+
+def _value(body: Mapping[str, Any], key: str) -> bytes | None:
+    try:
+        return base64.b64decode(body["data"][key])
+    except (KeyError, TypeError, binascii.Error):
+        return None
+
+
+def _missing(key: ObjectKey, reference: SecretKeyRef, known: _Known) -> CredentialsNotFound:
+    place = f'The Secret "{reference.name}" in namespace "{reference.namespace}"'
+    store = key._replace(namespace="") if key.kind == "ClusterSecretStore" else key
+    if not known.versions[reference.namespace, reference.name]:
+        return CredentialsNotFound(
+            f"{place}, which {store} authenticates with, does not exist: create it, "
+            "or correct the store's auth."
+        )
+    return CredentialsNotFound(
+        f'{place}, which {store} authenticates with, has no key "{reference.key}": '
+        "add it, or correct the store's auth."
+    )
+
+
+def _newer(version: str, known: str | None) -> bool:
+    """Whether a version of a Secret says something new. "": it is not there."""
+    if known is None or version == known:
+        return known is None
+    try:
+        return not version or not known or int(version) > int(known)
+    except ValueError:
+        return True
+
+
+def stores_of(keys: Collection[ObjectKey], store: ObjectKey) -> list[ObjectKey]:
+    """Those of some keys under which a store is open: its own, and those of its namespaces."""
+    if store.kind != "ClusterSecretStore":  # there may be very many
+        return [store] if store in keys else []
+    return [key for key in keys if (key.kind, key.name) == (store.kind, store.name)]

@@ -124,6 +124,13 @@ def test_which_keys_may_be_read(patterns: list[str], key: str, allowed: bool) ->
     assert may_read(scoped, TEAM_A, key) is allowed
 
 
+def test_a_name_stands_for_itself_in_a_pattern() -> None:
+    scoped = store({"namespaceSelector": {}, "remoteKeys": ["{namespace}/*"]})
+    odd = Namespace("a.b", {})
+    assert may_read(scoped, odd, "a.b/db")
+    assert not may_read(scoped, odd, "axb/db")
+
+
 def test_any_entry_that_selects_the_namespace_allows_what_it_says() -> None:
     scoped = store(
         {"namespaceSelector": {}, "remoteKeys": ["shared/*"]},

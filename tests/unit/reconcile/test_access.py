@@ -98,6 +98,16 @@ async def test_labels_that_are_not_known_yet_take_nothing_away(
     async with life as blind:
         await blind.settle()
         assert (provider.reads, writes(world)) == before
+        blind.may_list_namespaces = True
+        await blind.advance(5)
+        assert (provider.reads, writes(world)) == before
+
+
+async def test_who_cannot_be_judged_is_told_so_and_synced_once_he_can(
+    engine: Engine, world: FakeApiServer, provider: MemoryProvider, clock: FakeClock
+) -> None:
+    life = living(world, provider=provider, clock=clock, may_list_namespaces=False)
+    async with life as blind:
         world.edit("externalsecrets", TEAM, "db", {"spec": {"refreshInterval": "2h"}})
         await blind.settle()
         assert condition(world) == ("False", "NamespaceUnknown")

@@ -218,6 +218,8 @@ async def test_what_it_does_not_own_is_never_touched(engine: Engine, world: Fake
         'The ExternalSecret "everywhere" in namespace "team-b" was not made by'
         in (failed["message"])
     )
+    tried = [c for c in world.calls if c.method == "POST" and c.place.namespace == "team-b"]
+    assert [c for c in tried if c.place.plural == "externalsecrets"] == []
     # Nor when the namespace is not selected any more.
     world.edit("namespaces", "", "team-b", {"metadata": {"labels": {"secrets": "no"}}})
     await rest(engine)

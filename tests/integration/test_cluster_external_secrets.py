@@ -285,6 +285,9 @@ def test_with_shards_one_replica_makes_them_and_all_of_them_sync(
     mark(*many, by=world)
     replicas = [alone("--shards=3", name=f"replica-{number}") for number in range(2)]
     world.operator = replicas[0]
+    world.wait(
+        lambda: all(one.metric("syncret_shards") > 0 for one in replicas), "both of them work"
+    )
     since = audit.mark()
 
     want(world)

@@ -1,5 +1,6 @@
 """ClusterExternalSecrets: where an ExternalSecret is made, changed and deleted, and where never."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -18,6 +19,7 @@ from support.provider import MemoryProvider
 from syncret.api.clusterexternalsecret import parse_cluster_external_secret
 from syncret.constants import FORCE_SYNC_ANNOTATION, STAMP_ANNOTATION
 from syncret.reconcile.stampplan import stamp_patch
+from unit.reconcile.opened import until
 from unit.reconcile.payments import remote, writes
 
 NAME = "everywhere"
@@ -117,6 +119,26 @@ async def test_an_unchanged_round_makes_no_request(
         await again.settle()
         await again.advance(1)
     assert len(world.calls) == calls
+
+
+async def test_all_of_them_wait_for_each_other_and_are_one_read(
+    engine: Engine, world: FakeApiServer, provider: MemoryProvider, clock: FakeClock
+) -> None:
+    engine.stores._waits["patience"] = 1.0
+    want(world)
+    engine.watch()
+    while not any(key.kind == "ExternalSecret" for key in engine.queue._ready):
+        await engine.work()
+        engine.watch()
+    workers = [asyncio.create_task(engine.work()) for _ in TEAMS]
+    await until(lambda: len(engine.queue._running) == len(TEAMS))
+    await asyncio.sleep(0.05)
+    assert provider.reads == 0
+    clock.advance(1)
+    await asyncio.wait_for(asyncio.gather(*workers), 5)
+    assert provider.reads == 1
+    for team in TEAMS:
+        assert world.secret(team, NAME)["password"] == b"hunter2-not-real"
 
 
 async def test_labels_decide_from_moment_to_moment(engine: Engine, world: FakeApiServer) -> None:

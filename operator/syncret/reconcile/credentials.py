@@ -98,7 +98,9 @@ class Credentials:
         """The credentials themselves. Raises CredentialsNotFound or KubeError."""
         self.note(key, references)
         known = self._known[key]
+        before = known.digests
         values = await self._look(known)
+        known.untried |= before is not None and before != known.digests
         for name, reference in references.items():
             if name not in values:
                 raise _missing(key, reference, known)

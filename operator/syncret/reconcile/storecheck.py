@@ -24,7 +24,7 @@ from syncret.api.store import Store
 from syncret.cache import Cache
 from syncret.clock import Clock, rfc3339
 from syncret.constants import FIELD_MANAGER
-from syncret.errors import KubeNotFound, SyncretError
+from syncret.errors import KubeForbidden, KubeNotFound, SyncretError
 from syncret.kube.client import KubeClient
 from syncret.kube.events import EventRecorder, ObjectRef
 from syncret.kube.resources import CLUSTER_SECRET_STORES, SECRET_STORES
@@ -86,6 +86,9 @@ class StoreReconciler:
         self._stores.retire(store)
         try:
             changed = await self._stores.credentials_changed(store, key)
+        except KubeForbidden:  # it stays so: the check finds it as well, and tells
+            self._stores.forget(key)
+            changed = True
         except SyncretError as error:
             return self._again(key, error)
         if key != name:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from support.apiserver import FakeApiServer
+from support.apiserver import FakeApiServer, Refusal
 from support.clock import FakeClock
 from support.engine import Engine, living
 from support.objects import external_secret_body, secret_body, store_body
@@ -121,6 +121,35 @@ async def test_what_changed_while_no_watch_stood_is_found(
     assert await synced.stores.look_again() == [STORE]
     world.remove("secrets", NAMESPACE, "token")
     assert await synced.stores.look_again() == [STORE]
+
+
+async def test_a_credential_that_may_not_be_read_any_more_is_told(
+    synced: Engine, world: FakeApiServer, provider: MemoryProvider
+) -> None:
+    reads = provider.reads
+    world.intercept("GET", "secrets", Refusal(403, "Forbidden"), times=1000)
+    world.edit("secrets", NAMESPACE, "token", NEW)
+    await synced.settle()
+    (told,) = world.get("secretstores", NAMESPACE, "aws")["status"]["conditions"]
+    assert told["reason"] == "Forbidden"
+    world._interceptors.clear()
+    await synced.advance(30)
+    (told,) = world.get("secretstores", NAMESPACE, "aws")["status"]["conditions"]
+    assert told["status"] == "True"
+    assert provider.clients[-1].credentials == {"token": b"new-not-real"}
+    assert provider.reads == reads + 1  # and its users read with it
+
+
+async def test_a_moment_without_the_api_server_says_nothing_of_the_store(
+    synced: Engine, world: FakeApiServer, provider: MemoryProvider
+) -> None:
+    world.intercept("GET", "secrets", Refusal(500))
+    world.edit("secrets", NAMESPACE, "token", NEW)
+    await synced.settle()
+    (told,) = world.get("secretstores", NAMESPACE, "aws")["status"]["conditions"]
+    assert told["status"] == "True"
+    await synced.advance(5)
+    assert provider.clients[-1].credentials == {"token": b"new-not-real"}
 
 
 async def test_users_are_synced_again_spread_out(

@@ -8,6 +8,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from typing import NoReturn
 
 from syncret import __version__, settings
 from syncret.errors import SyncretError
@@ -41,7 +42,6 @@ def _run(chosen: settings.Settings) -> int:
 
     # Most objects of a fleet live long, and few are in cycles: collect less often than by default.
     gc.set_threshold(10_000, 50, 50)
-    code = 0
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         try:
             runner.run(app.run(chosen))
@@ -49,23 +49,29 @@ def _run(chosen: settings.Settings) -> int:
             logging.getLogger(__name__).critical(
                 "%s", error.message, extra={"reason": error.reason}
             )
-            code = 1
+            return 1
         except KeyboardInterrupt:
-            code = 130
-    _leave_threads(code)
-    return code
+            return 130
+    return 0
 
 
-def _leave_threads(code: int) -> None:
-    """Ends the process at once if threads are left, which Python would wait for.
+def program() -> NoReturn:
+    """Runs a command as the whole of the process, and ends it.
 
-    Everything was stopped in order. What is left is in calls of an SDK that nobody waits for any
-    more: a thread cannot be interrupted, and a store that hangs would outlast the pod's grace.
+    At once if threads are left, which Python would wait for. Everything was stopped in order, or a
+    defect is about to end it: what is left is in calls of an SDK that nobody waits for any more. A
+    thread cannot be interrupted, and a store that hangs would outlast the pod's grace.
     """
+    try:
+        code = main()
+    except Exception:  # noqa: BLE001 - told as the interpreter would, which then waits for threads
+        sys.excepthook(*sys.exc_info())
+        code = 1
     if any(not one.daemon and one is not threading.main_thread() for one in threading.enumerate()):
         logging.shutdown()
         sys.stdout.flush()
         os._exit(code)
+    sys.exit(code)
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
@@ -77,4 +83,4 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    program()

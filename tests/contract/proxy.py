@@ -73,7 +73,8 @@ Rule = Callable[[Request], Action | None]
 class Proxy:
     """A running proxy. The first rule that returns an action decides."""
 
-    def __init__(self, upstream: str) -> None:
+    def __init__(self, upstream: str, *, port: int = 0) -> None:
+        """``port``: to listen on; any that is free if 0."""
         self.rules: list[Rule] = []
         self.requests: list[Request] = []
         self.peak = 0  # the most requests at one time
@@ -81,7 +82,7 @@ class Proxy:
         self._lock = threading.Lock()
         self._released = threading.Event()
         self._upstream = urlsplit(upstream)
-        self._server = _Server(self)
+        self._server = _Server(self, port)
         self.url = f"http://127.0.0.1:{self._server.server_port}"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
         self._thread.start()
@@ -132,8 +133,8 @@ class Proxy:
 class _Server(http.server.ThreadingHTTPServer):
     daemon_threads = True
 
-    def __init__(self, proxy: Proxy) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
+    def __init__(self, proxy: Proxy, port: int) -> None:
+        super().__init__(("127.0.0.1", port), _Handler)
         self.proxy = proxy
 
     def shutdown_request(self, request: Any) -> None:

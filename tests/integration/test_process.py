@@ -10,7 +10,7 @@ from typing import Final
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from contract.proxy import Hang, Proxy
+from contract.proxy import Proxy, Trickle
 from integration import manifests
 from integration.conftest import StartAlone
 from integration.manifests import entry, env
@@ -154,24 +154,61 @@ def test_a_signal_ends_it_well(alone: StartAlone, number: signal.Signals) -> Non
     assert operator.probe("/healthz")[0] == 0
 
 
-def test_it_ends_within_its_grace_although_a_store_hangs(
+def test_a_stop_while_a_store_hangs_breaks_nothing_off_and_the_next_start_ends_it_once(
     lonely_world: World, alone: StartAlone, proxy: Proxy
 ) -> None:
-    """The SDK's thread cannot be interrupted, and is not waited for."""
+    """The answers grow for ever, which no timeout of the SDK's ends: its threads never end."""
     world = lonely_world
     operator = world.operator = alone("--shutdown-grace=1s")
-    world.wait(lambda: world.ready("aws", "SecretStore"), "the store is checked")
-    proxy.rules = [lambda _: Hang()]
-    world.apply(manifests.store(world.namespace, proxy.url, name="hangs"))
-    world.external_secret(data=[entry("k", world.key("k"))], store="hangs")
-    world.wait(lambda: len(proxy.requests) >= 2, "the store is asked")
+    old = [f"old-{number}" for number in range(4)]
+    new = [f"new-{number}" for number in range(4)]
+
+    def put(value: str) -> dict[str, bytes]:
+        for half in ("a", "b"):
+            world.put(half, value)
+        return {"a": value.encode(), "b": value.encode()}
+
+    def external_secret(name: str) -> None:
+        world.external_secret(name, data=[entry(half, world.key(half)) for half in ("a", "b")])
+
+    def lines(text: str) -> dict[str, int]:
+        return {name: len(world.records(text, name)) for name in (*old, *new)}
+
+    world.apply(manifests.store(world.namespace, proxy.url))
+    first = put("first")
+    world.workload("reader", container=env(old[0], "a"))
+    for name in old:
+        external_secret(name)
+    for name in old:
+        world.wait_data(first, name)
+    world.wait(lambda: world.status(old[0]).get("rollout"), "the reader is known")
+    proxy.rules = [lambda _: Trickle(0.2)]
+    asked = len(proxy.requests)
+    second = put("second")
+    for name in new:
+        external_secret(name)
+    world.wait(lambda: len(proxy.requests) > asked, "the store is asked")
 
     operator.running.signal(signal.SIGTERM)
 
-    # The SDK's own timeouts, two of five seconds each, end later.
-    assert operator.running.process.wait(8) == 0
-    assert operator.log_records()[-1]["message"] == "Stopped"
-    assert world.find("Secret", "app") is None
+    assert operator.running.process.wait(60) == 0
+    *_, abandoned, stopped = operator.log_records()
+    assert str(abandoned["message"]).startswith("Some syncs did not end in the grace period")
+    assert stopped["message"] == "Stopped"
+    assert [world.data(name) for name in (*old, *new)] == [first] * 4 + [None] * 4
+    assert world.generation("reader") == 1
+
+    proxy.rules = []
+    operator.start()
+
+    for name in (*old, *new):
+        world.wait_data(second, name)
+    world.wait(lambda: world.generation("reader") == 2, "the reader is restarted")
+    for name in (old[0], new[0]):
+        world.settle(name)
+    assert lines("Secret updated") == dict.fromkeys(old, 1) | dict.fromkeys(new, 0)
+    assert lines("Secret created") == dict.fromkeys((*old, *new), 1)
+    assert world.generation("reader") == 2
 
 
 def test_what_has_begun_is_brought_to_its_end(

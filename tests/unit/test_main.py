@@ -118,3 +118,33 @@ def test_what_needs_no_cluster_loads_no_client() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == f"syncret {__version__}\n[]\n"
+
+
+@pytest.mark.parametrize(
+    ("outcome", "code", "told"),
+    [
+        ("pass", 0, ""),
+        ("raise SetupError('It cannot go on.')", 1, "It cannot go on."),
+        ("raise ZeroDivisionError", 1, "Ended by an unexpected error"),
+    ],
+    ids=["stopped", "told", "defect"],
+)
+def test_the_process_ends_although_a_thread_does_not(outcome: str, code: int, told: str) -> None:
+    """A call of an SDK that never returns; Python would wait for it when it exits."""
+    program = (
+        "import sys, threading\n"
+        "from syncret import app, __main__\n"
+        "from syncret.errors import SetupError\n"
+        "async def run(_):\n"
+        "    threading.Thread(target=threading.Event().wait).start()\n"
+        "    print('the last line', end='')\n"
+        f"    {outcome}\n"
+        "app.run = run\n"
+        "sys.argv = ['syncret', 'run']\n"
+        "__main__.program()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stdout) == (code, "the last line")
+    assert told in done.stderr

@@ -19,6 +19,9 @@ MANAGED_SELECTOR: Final = f"{MANAGED_LABEL}={MANAGED_VALUE}"
 #: On the pod template of a workload: what each Secret held when the workload last (re)started.
 CHECKSUM_ANNOTATION: Final = f"{GROUP}/secrets-checksum"
 
+#: On an ExternalSecret: any new value asks for one refresh.
+FORCE_SYNC_ANNOTATION: Final = f"{GROUP}/force-sync"
+
 #: Field managers. The API server refuses names over 128 characters.
 FIELD_MANAGER: Final = "syncret"
 ROLLOUT_FIELD_MANAGER: Final = "syncret-rollout"
@@ -29,6 +32,14 @@ REPORTING_CONTROLLER: Final = f"{GROUP}/operator"
 #: Kubernetes' own limits: pkg/apis/core/validation (MaxSecretSize, IsConfigMapKey).
 MAX_SECRET_BYTES: Final = 1024 * 1024
 MAX_SECRET_KEY_LENGTH: Final = 253
+
+#: What one entry of ``spec.dataFrom`` may give, before it is rewritten: keys, and bytes.
+MAX_KEYS: Final = 4096
+MAX_RAW_BYTES: Final = 8 * MAX_SECRET_BYTES
+
+#: Remote secrets that one ``find`` may find, and of which ``status.sources`` tells.
+MAX_FOUND: Final = 1000
+MAX_SOURCES: Final = 640
 
 #: The Secret in the operator's namespace that holds the key of every keyed digest.
 DIGEST_KEY_SECRET: Final = "syncret-digest-key"  # noqa: S105 - a name

@@ -129,7 +129,7 @@ def _grouped(clock: FakeClock, *, group_limit: int = 2, periodic_limit: int = 10
     """Keys are grouped by their first letter."""
     return Queue(
         clock,
-        group_of=lambda key: key[0],
+        groups_of=lambda key: (key[0],),
         group_limit=group_limit,
         periodic_limit=periodic_limit,
     )
@@ -160,7 +160,7 @@ async def test_doubtful_groups_have_a_lower_limit_each_and_together(clock: FakeC
     doubtful = {"a", "b", "c"}
     queue: Queue[str] = Queue(
         clock,
-        group_of=lambda key: key[0],
+        groups_of=lambda key: (key[0],),
         group_limit=10,
         doubtful=doubtful.__contains__,
         doubtful_limit=2,
@@ -183,7 +183,7 @@ async def test_doubtful_groups_have_a_lower_limit_each_and_together(clock: FakeC
 
 
 async def test_in_a_group_tenants_take_turns(clock: FakeClock) -> None:
-    queue: Queue[str] = Queue(clock, group_of=lambda key: key[0], tenant_of=lambda key: key[1])
+    queue: Queue[str] = Queue(clock, groups_of=lambda key: (key[0],), tenant_of=lambda key: key[1])
     for key in ("ax1", "ax2", "ax3", "ay1", "bx1"):
         queue.add(key)
     order = [await queue.take() for _ in range(5)]
@@ -191,7 +191,7 @@ async def test_in_a_group_tenants_take_turns(clock: FakeClock) -> None:
 
 
 async def test_a_crowd_is_what_is_ready_of_a_group_but_refreshes(clock: FakeClock) -> None:
-    queue: Queue[str] = Queue(clock, group_of=lambda key: key[0])
+    queue: Queue[str] = Queue(clock, groups_of=lambda key: (key[0],))
     for key in ("a1", "a2", "a3", "b1"):
         queue.add(key)
     queue.add("a4", priority=Priority.FORCED)

@@ -87,14 +87,20 @@ class _Health:
     batch: int = 1
 
 
-def usable_store(stores: Mapping[ObjectKey, Store] | Any, key: ObjectKey, namespace: str) -> Store:
-    """The store that an ExternalSecret of that namespace refers to.
+def usable_store(
+    stores: Mapping[ObjectKey, Store] | Any,
+    key: ObjectKey,
+    namespace: str,
+    *,
+    named_in: str = "spec.secretStoreRef",
+) -> Store:
+    """The store that an ExternalSecret of that namespace refers to, in ``named_in``.
 
     Raises StoreNotFound or StoreNotAllowed.
     """
     store: Store | None = stores.get(key)
     if store is None:
-        raise StoreNotFound(f"{key} does not exist: create it, or correct spec.secretStoreRef.")
+        raise StoreNotFound(f"{key} does not exist: create it, or correct {named_in}.")
     if not store.allows(namespace):
         raise StoreNotAllowed(
             f'{key} does not admit the namespace "{namespace}": ask its owner to add the '

@@ -202,6 +202,30 @@ async def test_a_crowd_is_what_is_ready_of_a_group_but_refreshes(clock: FakeCloc
     assert queue.crowd("a") == 3
 
 
+async def test_a_key_of_several_groups_counts_in_each(clock: FakeClock) -> None:
+    """Those that read from two stores hang with either of them, and hold up the other in none."""
+    queue: Queue[str] = Queue(clock, groups_of=tuple, group_limit=2)
+    for key in ("ab", "ba", "a", "b", "c", "ac"):
+        queue.add(key)
+    assert [await queue.take(), await queue.take()] == ["ab", "ba"]
+    assert await queue.take() == "c", "there is room neither for a nor for b"
+    assert await _takes_nothing(queue)
+    queue.done("ab")
+    assert [await queue.take(), await queue.take()] == ["a", "b"]
+    assert await _takes_nothing(queue)
+    queue.done("c")
+    assert await _takes_nothing(queue), "a is full still"
+    queue.done("a")
+    assert await queue.take() == "ac"
+    queue.add("ca")
+    assert await _takes_nothing(queue), "c has room, and a has none"
+    for key in ("ba", "b", "ac"):
+        queue.done(key)
+    queue.done(await queue.take())
+    assert queue._running_groups == {}
+    assert not queue.depth()["urgent"]
+
+
 async def test_refreshes_leave_workers_for_edits(clock: FakeClock) -> None:
     queue = _grouped(clock, group_limit=100, periodic_limit=1)
     queue.add("a1", priority=Priority.PERIODIC)

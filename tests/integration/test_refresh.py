@@ -9,7 +9,7 @@ from integration.manifests import entry
 from integration.world import World
 from syncret.constants import FORCE_SYNC_ANNOTATION
 
-#: Of the least time in which what must not happen would have happened.
+#: The ExternalSecret by whose refreshes time is measured.
 PAUSE_NAME = "beside"
 
 

@@ -296,6 +296,19 @@ async def test_a_restart_while_it_waits_causes_nothing(
     assert password(world) == NEW_PASSWORD, "what waited is not lost"
 
 
+async def test_a_restart_before_anything_waits_tells_nothing(
+    world: FakeApiServer, provider: MemoryProvider, clock: FakeClock
+) -> None:
+    """The window was closed for hours, but what fell due by now was served by the first sync."""
+    edit(world, syncWindows=[NIGHT], refreshInterval="1h")
+    for _ in range(3):
+        async with living(world, provider=provider, clock=clock) as engine:
+            await engine.settle()
+            before = writes(world)
+    assert ready(world)["message"] == IN_SYNC
+    assert (writes(world), provider.reads) == (before, 1)
+
+
 async def test_a_refresh_that_fails_in_the_window_is_not_tried_again_after_it(
     windowed: Engine, world: FakeApiServer, provider: MemoryProvider
 ) -> None:

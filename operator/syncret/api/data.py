@@ -6,6 +6,7 @@ and read from one store, and there are ten thousands of them.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from sys import intern
 from typing import Any, Final, Literal, cast
 
@@ -120,10 +121,15 @@ class DataFrom:
 
 
 def parse_store_ref(reference: Mapping[str, Any], namespace: str) -> ObjectKey:
-    """The key of the store that a ``storeRef`` names."""
-    if (reference.get("kind") or "SecretStore") == "ClusterSecretStore":
-        return ObjectKey("ClusterSecretStore", "", intern(reference["name"]))
-    return ObjectKey("SecretStore", namespace, intern(reference["name"]))
+    """The key of the store that a ``storeRef`` names: one object for all that name it."""
+    return _store_key(reference.get("kind") or "SecretStore", namespace, reference["name"])
+
+
+@lru_cache(maxsize=4096)
+def _store_key(kind: str, namespace: str, name: str) -> ObjectKey:
+    if kind == "ClusterSecretStore":
+        return ObjectKey("ClusterSecretStore", "", name)
+    return ObjectKey("SecretStore", namespace, name)
 
 
 def parse_data(

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from sys import intern
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeVar
 
 from syncret.api.data import DataEntry, DataFrom, parse_data, parse_data_from, parse_store_ref
 from syncret.api.keys import ObjectKey
@@ -17,6 +17,8 @@ from syncret.api.refresh import Refresh, parse_force_sync, parse_refresh
 from syncret.errors import SpecInvalid
 
 KIND: Final = "ExternalSecret"
+
+T = TypeVar("T")
 
 RolloutMode = Literal["Auto", "None"]
 
@@ -158,13 +160,14 @@ def _stores(
     read = dict.fromkeys((*(one.store for one in data_from), *(one.store for one in data)))
     if default is not None and (default in read or not read):
         read = {default: None} | read
-    return tuple(read)
+    shared: tuple[ObjectKey, ...] = _shared(tuple(read))
+    return shared
 
 
-@lru_cache(maxsize=64)
-def _shared(refresh: Refresh) -> Refresh:
-    """One record for all ExternalSecrets that say the same."""
-    return refresh
+@lru_cache(maxsize=4096)
+def _shared(value: T) -> T:
+    """One object for all ExternalSecrets that say the same."""
+    return value
 
 
 def _parse_status(status: Mapping[str, Any]) -> ExternalSecretStatus:

@@ -291,6 +291,7 @@ def test_the_status_that_is_written_and_that_of_the_crd_have_the_same_fields() -
         keys=("password",),
         missing=(MissingEntry("spec.data[0]", "app/db", "password"),),
         force_sync="fake",
+        held_until=when,
         targets=(RolloutTarget("Deployment", "api", "u", "fake", when),),
     )
     patch = status_patch(ExternalSecretStatus(), full)

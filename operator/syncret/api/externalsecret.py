@@ -85,6 +85,7 @@ class ExternalSecretStatus:
     keys: tuple[str, ...] = ()
     missing: tuple[MissingEntry, ...] = ()
     force_sync: str = ""
+    held_until: str = ""
     targets: tuple[RolloutTarget, ...] = ()
 
 
@@ -190,6 +191,7 @@ def _parse_status(status: Mapping[str, Any]) -> ExternalSecretStatus:
                 for m in status.get("missing") or ()
             ),
             force_sync=status.get("forceSync") or "",
+            held_until=status.get("heldUntil") or "",
             targets=tuple(
                 RolloutTarget(
                     kind=intern(t["kind"]),

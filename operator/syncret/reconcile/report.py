@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import replace
 from itertools import islice
+from math import inf
 
 from syncret.api.externalsecret import ExternalSecret, ExternalSecretStatus, Source
 from syncret.clock import rfc3339
@@ -54,7 +55,7 @@ def standing(
     outdated = status.synced_generation != external_secret.generation
     if ready is None or ready.status != "True":
         return status
-    if not external_secret.refresh.windows and not outdated:
+    if not external_secret.refresh.windows and not outdated and not status.held_until:
         return status
     told = replace(
         ready,
@@ -63,4 +64,6 @@ def standing(
         ),
         observed_generation=external_secret.generation,
     )
-    return status if told == ready else replace(status, ready=told)
+    until = rfc3339(held_until) if held_until is not None and held_until < inf else ""
+    new = replace(status, ready=told, held_until=until)
+    return status if new == status else new

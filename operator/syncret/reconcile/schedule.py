@@ -23,7 +23,7 @@ from typing import Final
 
 from syncret.api.externalsecret import ExternalSecret
 from syncret.reconcile.wanted import wanted_of
-from syncret.reconcile.windows import closed_since, open_at, opening_after
+from syncret.reconcile.windows import open_at, opening_after
 
 #: Seconds that a refresh may come late for the sake of a full call.
 LONGEST_WINDOW: Final = 10.0
@@ -73,22 +73,13 @@ def held_until(external_secret: ExternalSecret, due: Due, wall: float) -> Due:
     return _allowed(external_secret, due.slot, wall)
 
 
-def first_due(external_secret: ExternalSecret, *, served: float, known: float) -> Due:
-    """The first refresh after a start. ``known``: a time at which it is known to have been read.
+def first_due(external_secret: ExternalSecret, *, served: float, told: float) -> Due:
+    """The first refresh after a start. ``told``: until when one was said to wait, 0 if none was.
 
-    What waits for a sync window is found again.
+    Said, it stands: which slots have passed is not known any more, and nothing else remembers it.
     """
-    refresh = external_secret.refresh
-    if not refresh.periodic or not refresh.windows:
-        return due_after(external_secret, served)
-    back_to = max(known, served - 2 * refresh.interval - LONGEST_SPREAD)
-    for looked_from in (served, served - LONGEST_SPREAD):  # closed now, or just opened
-        if looked_from <= back_to or open_at(refresh.windows, looked_from):
-            continue
-        since = closed_since(refresh.windows, looked_from, back_to=back_to)
-        waiting = due_after(external_secret, since)
-        if waiting.opens > waiting.slot and waiting.at > served:
-            return waiting
+    if told and external_secret.refresh.periodic:
+        return Due(min(served, told), told, told + _spread(external_secret, told))
     return due_after(external_secret, served)
 
 
@@ -99,10 +90,15 @@ def _allowed(external_secret: ExternalSecret, slot: float, when: float) -> Due:
     opens = opening_after(windows, when)
     if opens == math.inf:
         return Due(slot, opens, opens)
-    shortest = min(window.duration for window in windows)
-    spread = min(LONGEST_SPREAD, external_secret.refresh.interval, shortest / 2)
-    seed = refresh_seed(external_secret)
-    return Due(slot, opens, opens + spread * _fraction(seed, f"opens {opens:.0f}"))
+    return Due(slot, opens, opens + _spread(external_secret, opens))
+
+
+def _spread(external_secret: ExternalSecret, opens: float) -> float:
+    """Seconds behind an opening at which what waited for it is due."""
+    refresh = external_secret.refresh
+    shortest = min((window.duration for window in refresh.windows), default=LONGEST_SPREAD)
+    most = min(LONGEST_SPREAD, refresh.interval, shortest / 2)
+    return most * _fraction(refresh_seed(external_secret), f"opens {opens:.0f}")
 
 
 def wake_time(due: float, *, interval: float, readers: int, batch: int) -> float:

@@ -137,14 +137,10 @@ class ExternalSecretReconciler:
             return NEVER  # the first sync sets it
         now = self._clock.wall()
         served = self._worked_until(external_secret.key.namespace)
-        status = external_secret.status
         return first_due(
             external_secret,
             served=now if served is None else min(now, served),
-            known=max(
-                parse_rfc3339(status.last_change_time),
-                parse_rfc3339(status.ready.last_transition_time) if status.ready else 0.0,
-            ),
+            told=parse_rfc3339(external_secret.status.held_until),
         )
 
     def _wait(self, external_secret: ExternalSecret, state: SyncState) -> float | None:
@@ -328,7 +324,7 @@ class ExternalSecretReconciler:
         held = bool(refresh.windows) and state.due.held(self._clock.wall())
         self._metrics.set_held(key.namespace, key.name, held if refresh.windows else None)
         if state.failures:
-            return status
+            return replace(status, held_until=status.held_until if held else "")
         return standing(external_secret, status, held_until=state.due.opens if held else None)
 
     def _failed(

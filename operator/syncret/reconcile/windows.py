@@ -48,19 +48,6 @@ def opening_after(windows: Sequence[SyncWindow], when: float) -> float:
     return at
 
 
-def closed_since(windows: Sequence[SyncWindow], when: float, *, back_to: float) -> float:
-    """Since when they have not been allowed, of a time at which they are not; or ``back_to``."""
-    at = when
-    for _ in range(_MOST_EDGES):
-        edge = max((_previous_edge(window, at) for window in windows), default=float("-inf"))
-        if edge <= back_to:
-            return back_to
-        if open_at(windows, edge - 1.0):
-            return edge
-        at = edge - 1.0
-    return back_to
-
-
 def _within(window: SyncWindow, when: float) -> bool:
     start = _start_before(window, when)
     return start is not None and when < start + window.duration
@@ -73,14 +60,6 @@ def _next_edge(window: SyncWindow, when: float) -> float:
     begins = _start_after(window, when)
     edges = [edge for edge in (ends, begins) if edge is not None and edge > when]
     return min(edges, default=float("inf"))
-
-
-def _previous_edge(window: SyncWindow, when: float) -> float:
-    """When a time of the window last began or ended, not after ``when``."""
-    last = _start_before(window, when)
-    ended = _start_before(window, when - window.duration)
-    edges = [last, ended + window.duration if ended is not None else None]
-    return max((edge for edge in edges if edge is not None), default=float("-inf"))
 
 
 def _start_before(window: SyncWindow, when: float) -> float | None:

@@ -104,22 +104,20 @@ def test_a_refresh_is_due_in_a_window_and_after_its_slot(es: ExternalSecret, ser
 
 @given(WINDOWED, WITHIN, st.floats(0.0, 1.0))
 def test_a_restart_finds_what_waits(es: ExternalSecret, served: float, part: float) -> None:
-    """Served once, then restarted at any time before the next is due: it is due all the same."""
+    """Restarted at any time before the next is due: it is due all the same, and as much is told."""
     due = due_after(es, served)
     restarted = served + part * (due.at - served) * 0.999
-    again = first_due(es, served=restarted, known=served)
+    told = due.opens if due.slot <= restarted and due.opens > due.slot else 0.0
+    again = first_due(es, served=restarted, told=told)
     assert (again.at, again.opens) == (due.at, due.opens)
-    assert again.held(restarted) == due.held(restarted), "and nothing else is told of it"
+    assert again.held(restarted) == due.held(restarted)
 
 
-@given(WINDOWED, WITHIN)
-def test_a_restart_makes_at_most_what_is_due_next(es: ExternalSecret, now: float) -> None:
-    """Nothing known of the past: what is found is not earlier than now, nor in a closed window."""
-    due = first_due(es, served=now, known=0.0)
-    assert due.at > now
-    assert open_at(es.refresh.windows, due.at)
-    # What waited is spread, while a slot just behind the opening is not.
-    assert due.at <= due_after(es, now).at + LONGEST_SPREAD
+def test_what_was_told_to_wait_and_was_not_made_while_nobody_worked_is_due_at_once() -> None:
+    opens = MIDNIGHT + 26 * 3600
+    late = first_due(record(), served=opens + 3000, told=opens)
+    assert late.at < opens + 3000
+    assert not late.held(opens + 3000)
 
 
 def test_a_refresh_that_the_window_closed_on_waits_for_the_next() -> None:
@@ -135,5 +133,5 @@ def test_a_refresh_that_the_window_closed_on_waits_for_the_next() -> None:
 def test_without_the_clock_nothing_is_ever_due() -> None:
     for spec in ({"refreshInterval": "0s"}, {"refreshPolicy": "OnChange"}):
         es = external_secret(**spec)
-        assert due_after(es, MIDNIGHT) == first_due(es, served=MIDNIGHT, known=0.0) == NEVER
+        assert due_after(es, MIDNIGHT) == first_due(es, served=MIDNIGHT, told=0.0) == NEVER
         assert not NEVER.held(1e18)

@@ -238,12 +238,14 @@ async def test_the_first_sync_does_not_wait_and_the_refresh_does(
     await windowed.advance(MINUTES)
     assert (ready(world)["message"], held(windowed)) == (WAITS, 1)
     assert ready(world)["status"] == "True"
+    assert status(world)["heldUntil"] == "2026-09-22T02:00:00Z"
     before, reads = writes(world), provider.reads
     await windowed.advance(OPENS - 2 * MINUTES)
     assert (writes(world), provider.reads, password(world)) == (before, reads, PASSWORD)
     await windowed.advance(2 * MINUTES + 70)
     assert password(world) == NEW_PASSWORD
     assert (ready(world)["message"], held(windowed)) == (IN_SYNC, 0)
+    assert "heldUntil" not in status(world)
 
 
 async def test_in_the_window_refreshes_are_made_as_ever_and_cost_no_write(
@@ -309,6 +311,25 @@ async def test_a_restart_before_anything_waits_tells_nothing(
     assert (writes(world), provider.reads) == (before, 1)
 
 
+async def test_a_restart_after_a_wish_that_did_not_wait_tells_nothing(
+    world: FakeApiServer, provider: MemoryProvider, clock: FakeClock
+) -> None:
+    edit(world, syncWindows=[NIGHT], refreshInterval="1h")
+    async with living(world, provider=provider, clock=clock) as engine:
+        await engine.settle()
+        await engine.advance(3 * HOUR)
+        assert ready(world)["message"] == WAITS
+        force(world, "now")
+        await engine.settle()
+        assert ready(world)["message"] == IN_SYNC
+    before, reads = writes(world), provider.reads
+    async with living(world, provider=provider, clock=clock) as engine:
+        await engine.settle()
+        assert (writes(world), provider.reads) == (before, reads)
+        await engine.advance(1.3 * HOUR)
+    assert ready(world)["message"] == WAITS
+
+
 async def test_a_refresh_that_fails_in_the_window_is_not_tried_again_after_it(
     windowed: Engine, world: FakeApiServer, provider: MemoryProvider
 ) -> None:
@@ -317,6 +338,7 @@ async def test_a_refresh_that_fails_in_the_window_is_not_tried_again_after_it(
     for _ in range(60):
         await windowed.advance(60.0)
     assert ready(world)["reason"] == "ProviderUnavailable"
+    assert "heldUntil" not in status(world)
     provider.failure = None
     provider.values["app/db"] = remote(NEW_PASSWORD)
     reads = provider.reads
@@ -359,6 +381,7 @@ async def test_windows_that_are_taken_away_let_refreshes_be(
     edit(world, syncWindows=None)
     await windowed.settle()
     assert (ready(world)["message"], held(windowed)) == (IN_SYNC, None)
+    assert "heldUntil" not in status(world)
     reads = provider.reads
     await windowed.advance(MINUTES)
     assert provider.reads == reads + 1

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from syncret.api.refresh import SyncWindow, parse_refresh
 from syncret.errors import SpecInvalid
-from syncret.reconcile.windows import closed_since, open_at, opening_after
+from syncret.reconcile.windows import open_at, opening_after
 
 BERLIN = ZoneInfo("Europe/Berlin")
 HOUR = 3600.0
@@ -70,19 +70,14 @@ def test_windows_that_run_together_are_one() -> None:
         assert open_at(always, when("2026-11-25T12:00") + 60 * minute)
     overlapping = [window("0 2 * * *"), window("30 3 * * *")]
     assert open_at(overlapping, when("2026-11-25T05:29"))
-    assert closed_since(overlapping, when("2026-11-25T06:00"), back_to=0) == when(
-        "2026-11-25T05:30"
-    )
+    assert not open_at(overlapping, when("2026-11-25T05:30"))
 
 
-def test_since_when_it_is_closed() -> None:
-    night = [window()]
+def test_windows_that_never_open_are_looked_at_again_some_time() -> None:
     noon = when("2026-11-25T12:00")
-    assert closed_since(night, noon, back_to=0) == when("2026-11-25T04:00")
-    assert closed_since(night, noon, back_to=noon - HOUR) == noon - HOUR
     never = [window("* * * * *", 60.0, allow=False)]
-    assert closed_since(never, noon, back_to=noon - 5 * HOUR) <= noon
-    assert opening_after(never, noon) > noon
+    assert not open_at(never, noon)
+    assert noon < opening_after(never, noon) < noon + 86_400
 
 
 def test_the_clocks_of_the_time_zone_count() -> None:
@@ -163,21 +158,6 @@ def test_the_next_opening_is_the_next_one(windows: list[SyncWindow], now: float)
     while looked < min(opens, now + 14 * 86_400):
         assert not open_at(windows, looked)
         looked += step
-
-
-@given(WINDOWS, TIMES)
-def test_it_is_closed_since_when_it_closed(windows: list[SyncWindow], now: float) -> None:
-    if open_at(windows, now):
-        return
-    since = closed_since(windows, now, back_to=now - 3 * 86_400)
-    assert now - 3 * 86_400 <= since <= now
-    assert not open_at(windows, since)
-    looked = since
-    while looked < now:
-        assert not open_at(windows, looked)
-        looked += max(60.0, (now - since) / 50)
-    if since > now - 3 * 86_400:
-        assert open_at(windows, since - 1)
 
 
 @given(SCHEDULES, TIMES)

@@ -11,7 +11,7 @@ from syncret.patterns import compile_pattern, compile_replacement
 
 
 def replaced(source: str, target: str, text: str) -> str:
-    return compile_replacement(source, target, "p").apply(text, limit=1000)
+    return compile_replacement(source, target, "p").apply(text, limit=1000, matches=100)[0]
 
 
 @pytest.mark.parametrize(
@@ -28,6 +28,9 @@ def replaced(source: str, target: str, text: str) -> str:
         ("a*", "x", "baac", "xbxcx"),
         ("", "-", "ab", "-a-b-"),
         ("ü", "ue", "münchen", "muenchen"),
+        ("", "-", "ü🔑", "-ü-🔑-"),
+        ("x*", "-", "ü🔑", "-ü-🔑-"),
+        (".", "ä", "ü", "ä"),
         ("^", "pre_", "key", "pre_key"),
     ],
 )
@@ -67,8 +70,15 @@ def test_no_pattern_backtracks(pattern: str) -> None:
 
 def test_growth_ends_at_the_limit() -> None:
     replacement = compile_replacement("", "x" * 500, "p")
-    with pytest.raises(InvalidKey, match="more than 4096 characters"):
-        replacement.apply("y" * 4000, limit=4096)
+    with pytest.raises(InvalidKey, match="more than 4096 bytes"):
+        replacement.apply("y" * 4000, limit=4096, matches=10_000)
+
+
+def test_so_many_matches_and_no_more_are_replaced() -> None:
+    replacement = compile_replacement("x", "y", "p")
+    assert replacement.apply("axxb", limit=9, matches=2) == ("ayyb", 2)
+    with pytest.raises(InvalidKey, match="more than can be replaced"):
+        replacement.apply("axxbx", limit=9, matches=2)
 
 
 SOURCES = st.one_of(
@@ -84,7 +94,7 @@ def test_any_input_gives_a_text_within_the_limit_or_our_error(
     source: str, target: str, text: str
 ) -> None:
     try:
-        result = compile_replacement(source, target, "p").apply(text, limit=100)
+        result, _ = compile_replacement(source, target, "p").apply(text, limit=100, matches=30)
     except (SpecInvalid, InvalidKey):
         result = ""
-    assert len(result) <= 100
+    assert len(result.encode()) <= 100

@@ -23,8 +23,11 @@ from syncret.errors import (
 from syncret.patterns import compile_replacement
 from syncret.reconcile.select import parse_object, text_of
 
-#: Characters of a key between two steps; a last one may shorten it.
+#: Bytes of a key between two steps; a last one may shorten it.
 _LONGEST: Final = 4096
+
+#: Matches that the steps of one entry replace in all: at worst half a second of the event loop.
+_MOST_MATCHES: Final = 4 * MAX_KEYS
 
 
 class Renderer(Protocol):
@@ -47,12 +50,13 @@ def rewrite(
     Raises DataError.
     """
     now = dict(values)
+    left = _MOST_MATCHES
     for number, step in enumerate(steps):
         here = f"{path}.rewrite[{number}]"
         check_size(now, path)
         match step:
             case Regexp():
-                now = _replaced(now, step, here)
+                now, left = _replaced(now, step, here, left)
             case Merge():
                 now = _merged(now, step, f"{here}.merge")
             case Transform():
@@ -80,21 +84,29 @@ def shown(key: str) -> str:
     return text.encode("utf-8", "replace").decode()
 
 
-def _replaced(values: Mapping[str, bytes], step: Regexp, path: str) -> dict[str, bytes]:
+def _replaced(
+    values: Mapping[str, bytes], step: Regexp, path: str, left: int
+) -> tuple[dict[str, bytes], int]:
+    """``left``: matches that may still be replaced; the second of the result is what is left."""
     replacement = compile_replacement(step.source, step.target, f"{path}.regexp")
 
     def rename(key: str) -> str:
+        nonlocal left
         try:
-            return replacement.apply(key, limit=_LONGEST)
+            name, used = replacement.apply(key, limit=_LONGEST, matches=left)
         except InvalidKey as error:
-            raise InvalidKey(f"{path}.regexp {error.message}: correct the target.") from None
+            raise InvalidKey(
+                f"{path}.regexp {error.message}: correct source and target, or select less."
+            ) from None
         except UnicodeError:
             raise InvalidKey(
                 f'{path}.regexp cannot be applied to the key "{shown(key)}", which is not '
                 "Unicode: correct it in the store."
             ) from None
+        left -= used
+        return name
 
-    return _renamed(values, {key: rename(key) for key in values}, path)
+    return _renamed(values, {key: rename(key) for key in values}, path), left
 
 
 def _transformed(

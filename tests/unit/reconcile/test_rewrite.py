@@ -113,6 +113,13 @@ def test_keys_do_not_grow_without_end() -> None:
         done({"k" * 100: b""}, *[Regexp("(.+)", "$1$1")] * 16)
 
 
+def test_the_keys_together_have_a_limit_of_replacements() -> None:
+    values = {f"{number:04}" + "a" * 240: b"" for number in range(4000)}
+    with pytest.raises(InvalidKey, match=r"rewrite\[0\]\.regexp replaces more than"):
+        done(values, Regexp("", "b"))
+    assert len(done(values, Regexp("a+$", ""), Regexp("^", "key-"))) == 4000
+
+
 def test_a_key_that_is_not_unicode_is_told_and_not_matched() -> None:
     with pytest.raises(InvalidKey, match="which is not Unicode"):
         done({"\ud800": b""}, Regexp("a", "b"))

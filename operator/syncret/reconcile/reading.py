@@ -76,6 +76,8 @@ async def _searched(
     reads: Reads, wanted: Wanted, *, asked_at: float, patient: bool
 ) -> dict[Query, tuple[str, ...]]:
     """What is found for each query; they go at the same time. Raises the first failure."""
+    if not wanted.queries:
+        return {}
     results = await asyncio.gather(
         *(reads.find(query, asked_at=asked_at, patient=patient) for query in wanted.queries),
         return_exceptions=True,

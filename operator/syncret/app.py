@@ -126,7 +126,7 @@ async def _built(settings: Settings) -> AsyncIterator[_Operator]:
     metrics = Metrics()
     queue: Queue[ObjectKey] = Queue(
         clock,
-        group_of=partial(_group_of, cache),
+        groups_of=partial(_groups_of, cache),
         tenant_of=lambda key: key.namespace,
         # No store, and no kind of work, can hold up all of the others.
         group_limit=settings.workers // 2,
@@ -333,10 +333,10 @@ async def _built(settings: Settings) -> AsyncIterator[_Operator]:
         )
 
 
-def _group_of(cache: Cache, key: ObjectKey) -> ObjectKey | str:
-    """The readers of one store are a group; checks of stores are one, too."""
+def _groups_of(cache: Cache, key: ObjectKey) -> tuple[ObjectKey | str, ...]:
+    """The readers of one store are a group, of several in several; checks of stores are one."""
     external_secret = cache.external_secrets.get(key)
-    return external_secret.store if external_secret is not None else "other"
+    return external_secret.stores if external_secret is not None else ("other",)
 
 
 async def _lead_when_listed(operator: _Operator) -> None:

@@ -78,9 +78,9 @@ class Cache:
     """The tables, and how they refer to each other."""
 
     def __init__(self) -> None:
-        #: by "store": the key of the store read from; by "target": (namespace, Secret).
+        #: by "store": the key of each store read from; by "target": (namespace, Secret).
         self.external_secrets: Table[ObjectKey, ExternalSecret] = Table(
-            store=lambda es: (es.store,),
+            store=lambda es: es.stores,
             target=lambda es: ((es.key.namespace, es.target),),
         )
         self.stores: Table[ObjectKey, Store] = Table()

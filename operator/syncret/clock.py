@@ -63,3 +63,11 @@ async def sleep(clock: Clock, seconds: float) -> None:
 def rfc3339(wall: float) -> str:
     """A wall time as Kubernetes writes it: UTC, whole seconds, "Z"."""
     return datetime.fromtimestamp(int(wall), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def parse_rfc3339(text: str) -> float:
+    """The wall seconds of such a time; 0 for anything else."""
+    try:
+        return datetime.fromisoformat(text).timestamp()
+    except ValueError:
+        return 0.0

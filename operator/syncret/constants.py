@@ -20,7 +20,7 @@ UNMANAGED_SELECTOR: Final = f"{MANAGED_LABEL}!={MANAGED_VALUE}"
 #: On the pod template of a workload: what each Secret held when the workload last (re)started.
 CHECKSUM_ANNOTATION: Final = f"{GROUP}/secrets-checksum"
 
-#: Another value asks for a sync at once.
+#: On an ExternalSecret: any new value asks for one refresh.
 FORCE_SYNC_ANNOTATION: Final = f"{GROUP}/force-sync"
 
 #: On an ExternalSecret that a ClusterExternalSecret made: a digest of what was written.
@@ -37,6 +37,14 @@ REPORTING_CONTROLLER: Final = f"{GROUP}/operator"
 #: Kubernetes' own limits: pkg/apis/core/validation (MaxSecretSize, IsConfigMapKey).
 MAX_SECRET_BYTES: Final = 1024 * 1024
 MAX_SECRET_KEY_LENGTH: Final = 253
+
+#: What one entry of ``spec.dataFrom`` may give, before it is rewritten: keys, and bytes.
+MAX_KEYS: Final = 4096
+MAX_RAW_BYTES: Final = 8 * MAX_SECRET_BYTES
+
+#: Remote secrets that one ``find`` may find, and of which ``status.sources`` tells.
+MAX_FOUND: Final = 1000
+MAX_SOURCES: Final = 640
 
 #: The Secret in the operator's namespace that holds the key of every keyed digest.
 DIGEST_KEY_SECRET: Final = "syncret-digest-key"  # noqa: S105 - a name

@@ -26,8 +26,12 @@ secret or an id that changes with every call.
     │   └── ProviderRejected        it refuses the request as such (a malformed key, say)
     ├── DataError                   what was fetched cannot become the wanted Secret
     │   ├── KeyNotFound             the store has no such key, or not that version of it
+    │   ├── TooManyFound            a search that is too wide
     │   ├── PropertyNotFound
     │   ├── ValueNotJSON
+    │   ├── DecodingFailed
+    │   ├── NullByte                where the policy refuses them
+    │   ├── PriorityNotFound        what a merge prefers is not there
     │   ├── InvalidKey              not usable as a key of a Secret
     │   ├── DuplicateKey
     │   └── SecretTooLarge
@@ -147,12 +151,28 @@ class KeyNotFound(DataError):
     reason = "KeyNotFound"
 
 
+class TooManyFound(DataError):
+    reason = "TooManyFound"
+
+
 class PropertyNotFound(DataError):
     reason = "PropertyNotFound"
 
 
 class ValueNotJSON(DataError):
     reason = "ValueNotJSON"
+
+
+class DecodingFailed(DataError):
+    reason = "DecodingFailed"
+
+
+class NullByte(DataError):
+    reason = "NullByte"
+
+
+class PriorityNotFound(DataError):
+    reason = "PriorityNotFound"
 
 
 class InvalidKey(DataError):

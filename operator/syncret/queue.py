@@ -7,11 +7,12 @@ take in :data:`FAIR_SHARE` serves the least urgent one, so that a storm of edits
 instead of stopping them; and a part of the workers takes no refreshes at all, so that refreshes
 that wait for something never hold up an edit.
 
-Keys belong to groups (those that read from one store). In a lane, groups take turns, and no group
-has more than its limit of runs at the same time: a store with ten thousand readers, or one that
-hangs, leaves the workers to the others. Doubtful groups (of a store that has not answered yet, or
-not the last time) have a lower limit, each and together. Within a group tenants (namespaces) take
-turns, so that what one of them floods a store with keeps no other waiting.
+Keys belong to groups (those that read from one store), to several where they read from several. In
+a lane, groups take turns, and no group has more than its limit of runs at the same time: a store
+with ten thousand readers, or one that hangs, leaves the workers to the others. Doubtful groups (of
+a store that has not answered yet, or not the last time) have a lower limit, each and together.
+Within a group tenants (namespaces) take turns, so that what one of them floods a store with keeps
+no other waiting.
 
 A worker that takes a key answers for everything that was asked of it before: an older, later-due
 entry of the same key is dropped with the take, because the reconcile says anew when it wants to
@@ -32,6 +33,9 @@ from typing import Final, Generic, NamedTuple, TypeVar
 from syncret.clock import Clock, TimerHandle
 
 K = TypeVar("K", bound=Hashable)
+
+#: The groups of one key, each once.
+Groups = tuple[Hashable, ...]
 
 #: While several lanes have work, one take of this many comes from the least urgent of them.
 FAIR_SHARE: Final = 8
@@ -73,45 +77,43 @@ class _Wish(NamedTuple):
 
 
 class _Lane(Generic[K]):
-    """The keys of one priority that are ready; groups take turns, and in them tenants."""
+    """The keys of one priority that are ready; their groups take turns, and in them tenants."""
 
-    __slots__ = ("_groups", "_sizes")
+    __slots__ = ("_groups", "_sizes", "size")
 
     def __init__(self) -> None:
-        self._groups: OrderedDict[Hashable, OrderedDict[Hashable, OrderedDict[K, None]]]
+        self._groups: OrderedDict[Groups, OrderedDict[Hashable, OrderedDict[K, None]]]
         self._groups = OrderedDict()
+        #: Of each single group.
         self._sizes: Counter[Hashable] = Counter()
+        self.size = 0
 
-    @property
-    def size(self) -> int:
-        return self._sizes.total()
-
-    def add(self, key: K, group: Hashable, tenant: Hashable) -> None:
-        tenants = self._groups.setdefault(group, OrderedDict())
+    def add(self, key: K, groups: Groups, tenant: Hashable) -> None:
+        tenants = self._groups.setdefault(groups, OrderedDict())
         tenants.setdefault(tenant, OrderedDict())[key] = None
-        self._sizes[group] += 1
+        self._sizes.update(groups)
+        self.size += 1
 
-    def remove(self, key: K, group: Hashable, tenant: Hashable) -> None:
-        tenants = self._groups[group]
+    def remove(self, key: K, groups: Groups, tenant: Hashable) -> None:
+        tenants = self._groups[groups]
         del tenants[tenant][key]
         if not tenants[tenant]:
             del tenants[tenant]
         if not tenants:
-            del self._groups[group]
-        self._sizes[group] -= 1
-        if not self._sizes[group]:
-            del self._sizes[group]
+            del self._groups[groups]
+        _subtract(self._sizes, groups)
+        self.size -= 1
 
     def ready(self, group: Hashable) -> int:
         return self._sizes[group]
 
-    def next(self, admits: Callable[[Hashable], bool]) -> K | None:
-        """The key whose turn it is; a group that is not admitted keeps its turn."""
-        for group, tenants in self._groups.items():
-            if admits(group):
+    def next(self, admits: Callable[[Groups], bool]) -> K | None:
+        """The key whose turn it is; groups that are not admitted keep their turn."""
+        for groups, tenants in self._groups.items():
+            if admits(groups):
                 tenant, keys = next(iter(tenants.items()))
                 tenants.move_to_end(tenant)
-                self._groups.move_to_end(group)
+                self._groups.move_to_end(groups)
                 return next(iter(keys))
         return None
 
@@ -120,7 +122,7 @@ class _Ready(NamedTuple):
     """Where a key waits."""
 
     lane: Priority
-    group: Hashable
+    groups: Groups
     tenant: Hashable
     since: float
 
@@ -132,7 +134,7 @@ class Queue(Generic[K]):
         self,
         clock: Clock,
         *,
-        group_of: Callable[[K], Hashable] = lambda _: None,
+        groups_of: Callable[[K], Groups] = lambda _: (None,),
         tenant_of: Callable[[K], Hashable] = lambda _: None,
         group_limit: int = _UNLIMITED,
         doubtful: Callable[[Hashable], bool] = lambda _: False,
@@ -140,13 +142,13 @@ class Queue(Generic[K]):
         doubtful_limit_together: int = _UNLIMITED,
         periodic_limit: int = _UNLIMITED,
     ) -> None:
-        """``group_of`` is asked when a key becomes ready. Limits are of runs at the same time."""
+        """``groups_of`` is asked when a key becomes ready. Limits are of runs at the same time."""
         self._tenant_of = tenant_of
         self._doubtful = doubtful
         self._doubtful_limit = doubtful_limit
         self._doubtful_limit_together = doubtful_limit_together
         self._clock = clock
-        self._group_of = group_of
+        self._groups_of = groups_of
         self._group_limit = group_limit
         self._periodic_limit = periodic_limit
         self._lanes: dict[Priority, _Lane[K]] = {lane: _Lane() for lane in Priority}
@@ -213,9 +215,7 @@ class Queue(Generic[K]):
     def done(self, key: K) -> None:
         """Ends the run of a key; what was asked of it meanwhile joins the queue."""
         run = self._running.pop(key)
-        self._running_groups[run.group] -= 1
-        if not self._running_groups[run.group]:
-            del self._running_groups[run.group]
+        _subtract(self._running_groups, run.groups)
         self._running_periodic -= run.lane is Priority.PERIODIC
         again = self._again.pop(key, None)
         if again is not None and not self._closed:
@@ -279,15 +279,15 @@ class Queue(Generic[K]):
             self._ready[key] = ready._replace(since=since)
             return
         self._unready(key)
-        group, tenant = self._group_of(key), self._tenant_of(key)
-        self._ready[key] = _Ready(lane, group, tenant, since)
-        self._lanes[lane].add(key, group, tenant)
+        groups, tenant = self._groups_of(key), self._tenant_of(key)
+        self._ready[key] = _Ready(lane, groups, tenant, since)
+        self._lanes[lane].add(key, groups, tenant)
         self._wake()
 
     def _unready(self, key: K) -> None:
         ready = self._ready.pop(key, None)
         if ready is not None:
-            self._lanes[ready.lane].remove(key, ready.group, ready.tenant)
+            self._lanes[ready.lane].remove(key, ready.groups, ready.tenant)
 
     def _promote(self) -> None:
         """Moves what is due from the heap to its lane, and arms the timer for what is not."""
@@ -338,11 +338,14 @@ class Queue(Generic[K]):
         self._unready(key)
         self._delayed.pop(key, None)
         self._running[key] = ready
-        self._running_groups[ready.group] += 1
+        self._running_groups.update(ready.groups)
         self._running_periodic += ready.lane is Priority.PERIODIC
         return key
 
-    def _admits(self, group: Hashable) -> bool:
+    def _admits(self, groups: Groups) -> bool:
+        return all(map(self._has_room, groups))
+
+    def _has_room(self, group: Hashable) -> bool:
         running = self._running_groups[group]
         if not self._doubtful(group):
             return running < self._group_limit
@@ -357,3 +360,11 @@ class Queue(Generic[K]):
             if not waiter.done():
                 waiter.set_result(None)
                 return
+
+
+def _subtract(counts: Counter[Hashable], groups: Groups) -> None:
+    """Takes one off each; what is 0 then goes, so that what is counted stays few."""
+    for group in groups:
+        counts[group] -= 1
+        if not counts[group]:
+            del counts[group]

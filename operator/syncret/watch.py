@@ -14,6 +14,7 @@ relist after a lost watch (kopf gives its events no type) repeats what is known:
 
 import logging
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from functools import partial
 from itertools import chain
 from typing import Any, Final, Protocol
@@ -153,7 +154,8 @@ class Watcher:
         record = parse_external_secret(body)
         old = self._cache.external_secrets.put(key, record)
         if old != record:  # the status does not count: we wrote it
-            self._add(key)
+            asked = old is not None and replace(old, force_sync=record.force_sync) == record
+            self._add(key, priority=Priority.FORCED if asked else Priority.URGENT)
 
     def cluster_external_secret(self, body: Body, deleted: bool) -> None:
         record = parse_cluster_external_secret(body)

@@ -1,7 +1,7 @@
 """AWS Secrets Manager for the contract suite: moto behind a proxy that adds AWS's own rules."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from contract.harness import RETRY_AFTER, Fault, Identity, Observations
@@ -48,6 +48,7 @@ class AwsHarness:
         self.fault: Action | Callable[[Request], Action | None] | None = None
         self.denied: set[str] = set()
         self.batch_denied = False
+        self.denied_operations: set[str] = set()
         self.proxy.rules = [self._fault, _identity, self._policy, _limits]
 
     def put(self, key: str, value: bytes) -> str:
@@ -57,6 +58,10 @@ class AwsHarness:
         except self.boto.exceptions.ResourceExistsException:
             answer = self.boto.put_secret_value(SecretId=key, **content)
         return str(answer["VersionId"])
+
+    def tag(self, key: str, tags: Mapping[str, str]) -> None:
+        given = [{"Key": name, "Value": value} for name, value in tags.items()]
+        self.boto.tag_resource(SecretId=key, Tags=given)
 
     def delete(self, key: str) -> None:
         self.boto.delete_secret(SecretId=key)
@@ -118,6 +123,8 @@ class AwsHarness:
 
     def _policy(self, request: Request) -> Action | None:
         """IAM, of which moto has none."""
+        if operation(request) in self.denied_operations:
+            return _access_denied(operation(request))
         if operation(request) == "GetSecretValue" and request.json["SecretId"] in self.denied:
             return _access_denied("GetSecretValue")
         if operation(request) != "BatchGetSecretValue":

@@ -4,6 +4,7 @@ The suite knows nothing of any store. A harness speaks to the real part (an emul
 stand-in of ours) behind the provider's back, opens clients of it, and makes it fail.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Protocol
@@ -67,6 +68,10 @@ class ProviderHarness(Protocol):
 
     def put(self, key: str, value: bytes) -> str:
         """Makes a secret, or a new version of it; returns the version as a reference names it."""
+        ...
+
+    def tag(self, key: str, tags: Mapping[str, str]) -> None:
+        """Gives a secret further tags."""
         ...
 
     def delete(self, key: str) -> None:

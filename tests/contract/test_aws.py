@@ -13,7 +13,7 @@ from contract.proxy import Action, Change, Hang, Request
 from syncret.errors import AccessDenied, ProviderRejected, ProviderTimeout, ProviderUnavailable
 from syncret.providers.aws.calls import THREADS_PER_STORE
 from syncret.providers.aws.session import Timing
-from syncret.providers.base import NotFound, Ref, SecretValue
+from syncret.providers.base import NotFound, Query, Ref, SecretValue
 
 BATCH = "BatchGetSecretValue"
 GET = "GetSecretValue"
@@ -400,3 +400,54 @@ async def test_half_a_surrogate_pair_is_no_error(aws: AwsHarness, opener: Opener
     outcome = (await opened.client.fetch([Ref(key)]))[Ref(key)]
     assert isinstance(outcome, SecretValue)
     assert outcome.reveal().endswith(b" half")
+
+
+# Searches
+
+
+async def test_a_search_asks_for_full_pages_of_what_can_be_filtered(
+    aws: AwsHarness, opener: Opener
+) -> None:
+    keys = made(aws, 130)
+    for key in keys[:3]:
+        aws.tag(key, {"team": "a"})
+    prefix = keys[0].removesuffix("000")
+    opened = await opener(aws)
+    first = await opened.client.find(Query(path=prefix))
+    second = await opened.client.find(Query(path=prefix), page=first.more)
+    assert (len(first.keys), len(second.keys), second.more) == (100, 30, "")
+    assert sorted((*first.keys, *second.keys)) == keys
+    asked = aws.proxy.requests[0].json
+    assert (asked["MaxResults"], asked["Filters"]) == (100, [{"Key": "name", "Values": [prefix]}])
+    tagged = await opened.client.find(Query(path=prefix, tags=(("team", "a"),)))
+    assert sorted(tagged.keys) == keys[:3]
+    assert opened.observed.calls == [("ListSecrets", "ok")] * 3
+
+
+@pytest.mark.parametrize("path", ["!negated", "ü", "a" * 600])
+async def test_what_cannot_be_a_filter_is_looked_for_in_the_answer(
+    aws: AwsHarness, opener: Opener, path: str
+) -> None:
+    made(aws, 1)
+    opened = await opener(aws)
+    found = await opened.client.find(Query(path=path))
+    assert found.keys == ()
+    assert aws.proxy.requests[-1].json["Filters"] == []
+
+
+async def test_a_search_that_is_denied_names_the_permission(
+    aws: AwsHarness, opener: Opener
+) -> None:
+    aws.denied_operations = {"ListSecrets", "DescribeSecret"}
+    key = fresh()
+    aws.put(key, b"value")
+    opened = await opener(aws)
+    with pytest.raises(
+        AccessDenied, match=r'allow secretsmanager:ListSecrets on the resource "\*"'
+    ):
+        await opened.client.find(Query(path="app/"))
+    outcomes = await opened.client.fetch([Ref(key), Ref(key, metadata=True)])
+    assert bytes_of(outcomes[Ref(key)]) == b"value"
+    denied = outcomes[Ref(key, metadata=True)]
+    assert isinstance(denied, AccessDenied)
+    assert "allow secretsmanager:DescribeSecret on this secret" in denied.message

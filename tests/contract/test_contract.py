@@ -5,14 +5,16 @@ into ``test_<provider>.py``.
 """
 
 import asyncio
+import json
 import logging
 import secrets
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
 from contract.harness import RETRY_AFTER, Fault, Identity, ProviderHarness
-from contract.opened import Opener, bytes_of, fresh, story
+from contract.opened import Opened, Opener, bytes_of, fresh, story
 from syncret.errors import (
     AccessDenied,
     ProviderError,
@@ -21,7 +23,7 @@ from syncret.errors import (
     ProviderUnavailable,
     Throttled,
 )
-from syncret.providers.base import NotFound, Ref, SecretValue
+from syncret.providers.base import NotFound, Query, Ref, SecretValue
 from syncret.providers.registry import NAMES, provider
 
 #: What each fault is to be seen as, by the engine and in metrics.
@@ -176,6 +178,130 @@ async def test_a_missing_version_is_not_found(harness: ProviderHarness, opener: 
     outcomes = await opened.client.fetch([pinned, Ref(key)])
     assert outcomes[pinned] == NotFound(version_missing=True)
     assert bytes_of(outcomes[Ref(key)]) == b"value"
+
+
+# Metadata
+
+
+async def test_metadata_are_the_tags_as_json(harness: ProviderHarness, opener: Opener) -> None:
+    tagged, plain, missing = fresh(), fresh(), fresh()
+    for key in (tagged, plain):
+        harness.put(key, b"value")
+    harness.tag(tagged, {"team": "payments", "purpose": "höflich & so"})
+    opened = await opener(harness)
+    refs = [Ref(tagged, metadata=True), Ref(plain, metadata=True), Ref(missing, metadata=True)]
+    outcomes = await opened.client.fetch([*refs, Ref(tagged)])
+    assert json.loads(bytes_of(outcomes[refs[0]])) == {
+        "team": "payments",
+        "purpose": "höflich & so",
+    }
+    assert json.loads(bytes_of(outcomes[refs[1]])) == {}
+    assert outcomes[refs[2]] == NotFound()
+    assert bytes_of(outcomes[Ref(tagged)]) == b"value"
+    again = await opened.client.fetch(refs)
+    assert bytes_of(again[refs[0]]) == bytes_of(outcomes[refs[0]]), "the same in the same order"
+
+
+async def test_a_deleted_secret_has_no_metadata(harness: ProviderHarness, opener: Opener) -> None:
+    key = fresh()
+    harness.put(key, b"value")
+    harness.delete(key)
+    opened = await opener(harness)
+    ref = Ref(key, metadata=True)
+    assert (await opened.client.fetch([ref]))[ref] == NotFound()
+
+
+# Searches
+
+
+async def found(opened: Opened, query: Query) -> list[str]:
+    """All pages of a search, sorted."""
+    keys: list[str] = []
+    page = ""
+    while True:
+        one = await opened.client.find(query, page=page)
+        keys += one.keys
+        page = one.more
+        if not page:
+            return sorted(keys)
+
+
+async def test_secrets_are_found_by_path_name_and_tags(
+    harness: ProviderHarness, opener: Opener
+) -> None:
+    prefix = fresh("")
+    tags = {
+        "db/main": {"team": "payments", "tier": "1"},
+        "db/copy": {"team": "payments", "tier": "2"},
+        "api": {"team": "web", "tier": "1"},
+        "plain": {},
+    }
+    for name, given in tags.items():
+        harness.put(prefix + name, b"value")
+        if given:
+            harness.tag(prefix + name, given)
+    harness.put(f"x{prefix}db/main", b"not under the path")
+    opened = await opener(harness)
+
+    async def names(**query: Any) -> list[str]:
+        return [
+            key.removeprefix(prefix) for key in await found(opened, Query(path=prefix, **query))
+        ]
+
+    assert await names() == ["api", "db/copy", "db/main", "plain"]
+    assert await names(name="/db/") == ["db/copy", "db/main"]
+    assert await names(name="(api|plain)$") == ["api", "plain"]
+    assert await names(tags=(("team", "payments"),)) == ["db/copy", "db/main"]
+    assert await names(tags=(("team", "payments"), ("tier", "1"))) == ["db/main"]
+    assert await names(tags=(("team", "pay"),)) == [], "a tag has the value, not its beginning"
+    assert await names(tags=(("tea", "payments"),)) == []
+    assert await names(tags=(("tier", "1"),), name="main$") == ["db/main"]
+    assert await found(opened, Query(path=f"{prefix}db")) == [
+        f"{prefix}db/copy",
+        f"{prefix}db/main",
+    ]
+    assert await found(opened, Query(path=fresh())) == []
+    keys = await found(opened, Query(path=prefix))
+    outcomes = await opened.client.fetch([Ref(key) for key in keys])
+    assert all(bytes_of(outcome) == b"value" for outcome in outcomes.values())
+
+
+async def test_a_deleted_secret_is_not_found_by_a_search(
+    harness: ProviderHarness, opener: Opener
+) -> None:
+    prefix = fresh("")
+    for name in ("kept", "deleted"):
+        harness.put(prefix + name, b"value")
+    harness.delete(f"{prefix}deleted")
+    opened = await opener(harness)
+    assert await found(opened, Query(path=prefix)) == [f"{prefix}kept"]
+
+
+async def test_each_page_of_a_search_is_one_call_that_is_told_of(
+    harness: ProviderHarness, opener: Opener
+) -> None:
+    harness.put(fresh(), b"value")
+    opened = await opener(harness)
+    before = harness.requests
+    await opened.client.find(Query(path=fresh()))
+    assert harness.requests == before + 1
+    assert opened.observed.outcomes == ["ok"]
+
+
+@every_fault
+async def test_a_search_fails_as_the_store_does(
+    harness: ProviderHarness, opener: Opener, fault: Fault
+) -> None:
+    opened = await opener(harness, hasty=fault is Fault.HANGS)
+    expected, word = FAULTS[fault]
+    canary = f"canary-{secrets.token_hex(8)}"
+    harness.fail(fault, saying=canary)
+    with pytest.raises(expected) as raised:
+        await opened.client.find(Query(path="app/"))
+    assert opened.observed.outcomes == [word]
+    assert canary not in story(raised.value)
+    harness.fail(None)
+    await opened.client.find(Query(path="app/"))
 
 
 # Failures of one secret

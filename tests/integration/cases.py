@@ -172,16 +172,18 @@ CASES = (
     Case(
         "extract-gives-an-invalid-key",
         "InvalidKey",
-        'spec.dataFrom[0].extract gives the key "a key", and the key of a Secret consists of '
-        'letters, digits, "-", "_" and ".": select the property under a key of that form.',
-        break_=lambda site: extract_of(site, {"fine": "x", "a key": "x"}),
+        'spec.dataFrom[0].extract gives the key "..key", and the key of a Secret consists of '
+        'letters, digits, "-", "_" and ".", and does not begin with "..": select the property '
+        "under a key of that form, or change it by rewrite.",
+        break_=lambda site: extract_of(site, {"fine": "x", "..key": "x"}),
         mend=Site.spec,
     ),
     Case(
         "extract-gives-a-long-key",
         "InvalidKey",
         f'spec.dataFrom[0].extract gives a key of 254 characters, "{"k" * 40}…"; the key of a '
-        "Secret has at most 253: select the properties one by one under shorter keys.",
+        "Secret has at most 253: select the properties one by one under shorter keys, or shorten "
+        "them by rewrite.",
         break_=lambda site: extract_of(site, {"k" * 254: "x"}),
         mend=Site.spec,
     ),

@@ -167,8 +167,32 @@ def no_such_property(world: World, canary: Canary) -> None:
 
 
 def an_invalid_key(world: World, canary: Canary) -> None:
-    world.put("v", {"not a key": canary.value})
+    world.put("v", {"..key": canary.value})
     world.external_secret(extract=[remote(world.key("v"))])
+
+
+def not_base64(world: World, canary: Canary) -> None:
+    world.put("v", f"{canary.value}!")
+    reference = {"key": world.key("v"), "decodingStrategy": "Base64"}
+    world.external_secret(data=[{"secretKey": "k", "remoteRef": reference}])
+
+
+def a_null_byte(world: World, canary: Canary) -> None:
+    world.put("v", {"k": f"{canary.value}\0"})
+    world.external_secret(extract=[{"key": world.key("v"), "nullBytePolicy": "Fail"}])
+
+
+def a_merge_that_conflicts(world: World, canary: Canary) -> None:
+    for name in ("v", "w"):
+        world.put(name, {"k": canary.value})
+    find = {"find": {"path": world.key("")}, "rewrite": [{"merge": {}}]}
+    world.external_secret(dataFrom=[find])
+
+
+def a_merge_of_what_is_no_json(world: World, canary: Canary) -> None:
+    world.put("v", '{"k": "' + canary.value)
+    find = {"find": {"path": world.key("")}, "rewrite": [{"merge": {}}]}
+    world.external_secret(dataFrom=[find])
 
 
 def a_duplicate(world: World, canary: Canary) -> None:
@@ -199,6 +223,10 @@ FAILING = (
     bytes_where_json_is_wanted,
     no_such_property,
     an_invalid_key,
+    not_base64,
+    a_null_byte,
+    a_merge_that_conflicts,
+    a_merge_of_what_is_no_json,
     a_duplicate,
     too_large,
     a_foreign_secret,

@@ -41,7 +41,8 @@ def documented_metrics() -> dict[str, tuple[str, str, set[str]]]:
 def test_the_metrics_are_those_of_the_documentation(world: World) -> None:
     world.put("k", "v")
     world.workload("reader", container=env("app", "k"))
-    world.external_secret(data=[entry("k", world.key("k"))])
+    new_year = {"kind": "Deny", "schedule": "0 0 1 1 *", "duration": "1m"}
+    world.external_secret(data=[entry("k", world.key("k"))], syncWindows=[new_year])
     world.wait_ready()
     world.put("k", "w")
     world.wait(lambda: world.generation("reader") == 2, "the reader is restarted")

@@ -29,6 +29,24 @@ EXTERNAL_SECRET = manifests.external_secret(
     rollout={"mode": "Auto"},
 )
 EXTERNAL_SECRET["spec"]["secretStoreRef"]["kind"] = "SecretStore"
+EXTERNAL_SECRET["spec"] |= {
+    "refreshPolicy": "Periodic",
+    "syncWindows": [
+        {"kind": "Allow", "schedule": "0 2 * * 1-5", "duration": "2h", "timeZone": "Europe/Berlin"}
+    ],
+}
+EXTERNAL_SECRET["spec"]["dataFrom"] += [
+    {
+        "find": {"path": "app/", "name": {"regexp": "^api-"}, "tags": {"team": "a"}},
+        "rewrite": [
+            {"regexp": {"source": "^api-(.*)$", "target": "$1"}},
+            {"merge": {"priority": ["a"], "priorityPolicy": "Strict", "conflictPolicy": "Error"}},
+            {"merge": {"strategy": "JSON", "into": "all"}},
+        ],
+        "sourceRef": {"storeRef": {"name": "own"}},
+        "optional": True,
+    }
+]
 STORE = manifests.store("NAMESPACE", "https://secretsmanager.example.com:8443/path", name="tried")
 CLUSTER_STORE = manifests.cluster_store(
     "NAMESPACE",
@@ -69,7 +87,39 @@ NOTHING_TO_READ = (
 )
 INTERVAL = (
     "refreshInterval must be a duration of at least 1s, written with the units h, m and s, such as "
-    '"30s", "15m" or "1h30m" (a day is "24h")'
+    '"30s", "15m" or "1h30m" (a day is "24h"), or 0 for no refreshes by the clock'
+)
+WINDOWS = "spec.syncWindows[0]"
+SCHEDULE = (
+    "schedule must be the five fields of cron, each after one blank: minute, hour, day of month, "
+    'month, day of week, such as "0 2 * * 1-5"'
+)
+WINDOW_DURATION = (
+    "duration must be between 1m and 168h (a week), written with the units h, m and s, such as "
+    '"90m" or "2h"'
+)
+TIME_ZONE = (
+    "timeZone must be a name of the IANA database, such as UTC, Europe/Berlin or America/New_York"
+)
+NO_STORE = (
+    "spec.secretStoreRef: Required value: name the store that everything is read from under "
+    "spec.secretStoreRef, or give every entry of data and dataFrom a sourceRef"
+)
+NO_CLOCK = (
+    "syncWindows are for refreshes by the clock, of which there are none here: leave them out, or "
+    "set the refreshPolicy Periodic and a refreshInterval"
+)
+ONE_SOURCE = (
+    "an entry of dataFrom has either extract, for one secret, or find, for all secrets that match"
+)
+FIND = "spec.dataFrom[1].find"
+NOTHING_TO_FIND = "find must say what to look for: name a path, a name.regexp or tags (the regexp"
+RE2 = "must be a regular expression of RE2, which has neither look-around nor back-references"
+REWRITE = "spec.dataFrom[1].rewrite[0]"
+MERGE = "spec.dataFrom[1].rewrite[1].merge"
+INTO = (
+    f"{MERGE}.into: Invalid value: into names the key of the merged JSON: set it with the strategy "
+    "JSON, and leave it out with Extract"
 )
 SECRET_KEY = (
     'secretKey must be usable as a key of a Secret: letters, digits, "-", "_" and "." only, '
@@ -175,7 +225,12 @@ REFUSED: list[Refusal] = [
     ("es", {"spec.data": ABSENT, "spec.dataFrom": ABSENT}, NOTHING_TO_READ),
     ("es", {"spec.data": [], "spec.dataFrom": []}, NOTHING_TO_READ),
     ("es", {"spec": ABSENT}, "spec: Required value"),
-    ("es", {"spec.secretStoreRef": ABSENT}, "spec.secretStoreRef: Required value"),
+    ("es", {"spec.secretStoreRef": ABSENT}, NO_STORE),
+    (
+        "es",
+        {"spec.secretStoreRef": ABSENT, "spec.dataFrom": ABSENT},
+        NO_STORE,
+    ),
     ("es", {"spec.secretStoreRef": {}}, "spec.secretStoreRef.name: Required value"),
     ("es", {"spec.secretStoreRef.name": ""}, "spec.secretStoreRef.name"),
     (
@@ -190,7 +245,7 @@ REFUSED: list[Refusal] = [
     ),
     *(
         ("es", {"spec.refreshInterval": text}, f"spec.refreshInterval: Invalid value: {INTERVAL}")
-        for text in ("", "1d", "30", "0s", "999ms", "-5s", "1h 30m", "ten", "1.h", "123456h")
+        for text in ("", "1d", "30", "00", "999ms", "-5s", "1h 30m", "ten", "1.h", "123456h")
     ),
     ("es", {"spec.refreshInterval": 30}, 'spec.refreshInterval: Invalid value: "integer"'),
     (
@@ -223,9 +278,118 @@ REFUSED: list[Refusal] = [
         {"spec.data.0.remoteRef.propertyy": "p"},
         'unknown field "spec.data[0].remoteRef.propertyy"',
     ),
-    ("es", {"spec.dataFrom.0": {}}, "spec.dataFrom[0].extract: Required value"),
+    ("es", {"spec.dataFrom.0": {}}, f"spec.dataFrom[0]: Invalid value: {ONE_SOURCE}"),
+    (
+        "es",
+        {"spec.dataFrom.0.find": {"path": "x"}},
+        f"spec.dataFrom[0]: Invalid value: {ONE_SOURCE}",
+    ),
+    (
+        "es",
+        {"spec.dataFrom.0.extract.metadataPolicy": "Fetch"},
+        (
+            "spec.dataFrom[0].extract.version: Invalid value: version has no meaning with the "
+            "metadataPolicy Fetch, because metadata have no versions: leave one of them out"
+        ),
+    ),
+    (
+        "es",
+        {"spec.data.1.remoteRef.metadataPolicy": "Fetch"},
+        "spec.data[1].remoteRef.version: Invalid value: version has no meaning",
+    ),
+    (
+        "es",
+        {"spec.data.0.remoteRef.decodingStrategy": "Base32"},
+        'supported values: "None", "Base64", "Base64URL", "Auto"',
+    ),
+    (
+        "es",
+        {"spec.data.0.remoteRef.conversionStrategy": "Default"},
+        'unknown field "spec.data[0].remoteRef.conversionStrategy"',
+    ),
+    ("es", {"spec.data.0.sourceRef": {}}, "spec.data[0].sourceRef.storeRef: Required value"),
+    (
+        "es",
+        {"spec.data.0.sourceRef": {"storeRef": {"name": "A"}}},
+        f"spec.data[0].sourceRef.storeRef.name: Invalid value: must be the name of a store: {NAME}",
+    ),
+    (
+        "es",
+        {"spec.data.0.optional": "yes"},
+        "spec.data[0].optional: Invalid value: spec.data[0].optional",
+    ),
+    ("es", {FIND: {}}, f"{FIND}: Invalid value: {NOTHING_TO_FIND}"),
+    ("es", {FIND: {"conversionStrategy": "Default"}}, f"{FIND}: Invalid value: {NOTHING_TO_FIND}"),
+    ("es", {f"{FIND}.path": ""}, f"{FIND}.path"),
+    ("es", {f"{FIND}.tags": {}}, f"{FIND}.tags"),
+    *(
+        ("es", {f"{FIND}.name.regexp": regexp}, RE2)
+        for regexp in ("(", "a(?=b)", r"(a)\1", "[z-a]", "a{2,1}")
+    ),
+    ("es", {f"{REWRITE}.regexp.source": "("}, RE2),
+    ("es", {f"{REWRITE}.regexp.target": ABSENT}, f"{REWRITE}.regexp.target: Required value"),
+    *(
+        (
+            "es",
+            {REWRITE: step},
+            (
+                f"{REWRITE}: Invalid value: a step of rewrite has either regexp, which renames "
+                "keys, or merge, which merges values"
+            ),
+        )
+        for step in ({}, {"regexp": {"source": "a", "target": "b"}, "merge": {}})
+    ),
+    ("es", {f"{MERGE}.into": "x"}, INTO),
+    ("es", {f"{MERGE}.strategy": "JSON"}, INTO),
+    (
+        "es",
+        {f"{MERGE}.priority": ABSENT},
+        (
+            f"{MERGE}.priorityPolicy: Invalid value: priorityPolicy is about the keys under "
+            "priority, and there are none: leave it out"
+        ),
+    ),
+    (
+        "es",
+        {"spec.refreshPolicy": "Sometimes"},
+        'supported values: "Periodic", "OnChange", "CreatedOnce"',
+    ),
+    *(
+        (
+            "es",
+            {"spec.refreshPolicy": policy, "spec.syncWindows": ABSENT},
+            (
+                "spec.refreshInterval: Invalid value: refreshInterval has no meaning with the "
+                "refreshPolicy OnChange or CreatedOnce: leave it out"
+            ),
+        )
+        for policy in ("OnChange", "CreatedOnce")
+    ),
+    (
+        "es",
+        {"spec.refreshPolicy": "OnChange", "spec.refreshInterval": ABSENT},
+        f"spec.syncWindows: Invalid value: {NO_CLOCK}",
+    ),
+    ("es", {"spec.refreshInterval": "0"}, f"spec.syncWindows: Invalid value: {NO_CLOCK}"),
+    *(
+        ("es", {f"{WINDOWS}.schedule": text}, f"{WINDOWS}.schedule: Invalid value: {SCHEDULE}")
+        for text in ("@daily", "0 2 * *", "0 0 2 * * *", "0  2 * * *", "2h")
+    ),
+    *(
+        (
+            "es",
+            {f"{WINDOWS}.duration": text},
+            f"{WINDOWS}.duration: Invalid value: {WINDOW_DURATION}",
+        )
+        for text in ("59s", "169h", "1d", "0", "")
+    ),
+    *(
+        ("es", {f"{WINDOWS}.timeZone": text}, f"{WINDOWS}.timeZone: Invalid value: {TIME_ZONE}")
+        for text in ("+02:00", "../etc", "Europe/", "Europe Berlin")
+    ),
+    ("es", {f"{WINDOWS}.kind": "allow"}, 'supported values: "Allow", "Deny"'),
+    ("es", {f"{WINDOWS}.schedule": ABSENT}, f"{WINDOWS}.schedule: Required value"),
     ("es", {"spec.dataFrom.0.extract.key": ABSENT}, "spec.dataFrom[0].extract.key: Required value"),
-    ("es", {"spec.dataFrom.0.find": {"path": "x"}}, 'unknown field "spec.dataFrom[0].find"'),
     (
         "es",
         {"spec.rollout.mode": "Always"},
@@ -358,7 +522,7 @@ def changed(body: Body, changes: dict[str, Any]) -> Body:
     """A copy with other values at dotted paths."""
     body = copy.deepcopy(body)
     for path, value in changes.items():
-        *steps, last = path.split(".")
+        *steps, last = path.replace("[", ".").replace("]", "").split(".")
         place: Any = body
         for step in steps:
             place = place[int(step)] if isinstance(place, list) else place.setdefault(step, {})
@@ -418,6 +582,39 @@ def test_every_usual_duration_is_accepted(
     body = in_namespace(EXTERNAL_SECRET, quiet_world.namespace)
 
     assert "dry run" in tried(installed, changed(body, {"spec.refreshInterval": interval}))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"spec.refreshInterval": "0", "spec.syncWindows": ABSENT},
+        {"spec.refreshInterval": "0s", "spec.syncWindows": []},
+        {
+            "spec.refreshPolicy": "CreatedOnce",
+            "spec.refreshInterval": "0h",
+            "spec.syncWindows": ABSENT,
+        },
+        {"spec.refreshPolicy": ABSENT, "spec.refreshInterval": ABSENT},
+        {
+            "spec.secretStoreRef": ABSENT,
+            "spec.data": [{**entry("k", "key"), "sourceRef": {"storeRef": {"name": "a"}}}],
+            "spec.dataFrom": ABSENT,
+        },
+        {f"{WINDOWS}.schedule": "*/15 0-6 1,15 JAN-MAR MON#1"},
+        {f"{WINDOWS}.timeZone": "America/Argentina/Buenos_Aires"},
+        {f"{WINDOWS}.timeZone": "Etc/GMT+5"},
+        {"spec.data.1.remoteRef": {"key": "k", "metadataPolicy": "Fetch", "property": "team"}},
+    ],
+    ids=str,
+)
+def test_what_may_be_left_out_may_be_left_out(
+    changes: dict[str, Any], quiet_world: World, installed: Cluster
+) -> None:
+    body = in_namespace(EXTERNAL_SECRET, quiet_world.namespace)
+
+    said = tried(installed, changed(body, changes))
+
+    assert "dry run" in said, said
 
 
 @pytest.mark.parametrize(

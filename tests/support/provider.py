@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -9,9 +10,11 @@ from typing import Any, Final
 from syncret.errors import ProviderError, SpecInvalid
 from syncret.providers.base import (
     CallObserver,
+    Found,
     Limits,
     NotFound,
     Outcome,
+    Query,
     Ref,
     SecretKeyRef,
     SecretValue,
@@ -22,9 +25,10 @@ _LIMITS: Final = Limits(batch=20)
 
 @dataclass(frozen=True)
 class MemoryConfig:
-    """``spec.provider.memory``."""
+    """``spec.provider.memory``; ``shelf``: which of the provider's stores."""
 
     credential: SecretKeyRef | None
+    shelf: str = ""
 
 
 @dataclass
@@ -33,6 +37,7 @@ class MemoryClient:
 
     provider: "MemoryProvider"
     credentials: dict[str, bytes]
+    shelf: str = ""
     limits: Limits = _LIMITS
     closed: bool = False
 
@@ -40,16 +45,26 @@ class MemoryClient:
         assert not self.closed, "a closed client was read"
         self.provider.reads += 1
         await asyncio.sleep(0)
-        if self.provider.failure is not None:
-            raise self.provider.failure
+        self._fail()
         return {ref: self._outcome(ref) for ref in refs}
+
+    async def find(self, query: Query, *, page: str = "") -> Found:
+        assert not self.closed, "a closed client was searched"
+        self.provider.searches += 1
+        await asyncio.sleep(0)
+        self._fail()
+        found = [
+            key for key in self._values() if query.matches(key, self.provider.tags.get(key, {}))
+        ]
+        start, size = int(page or 0), self.provider.page
+        more = str(start + size) if len(found) > start + size else ""
+        return Found(tuple(found[start : start + size]), more)
 
     async def check(self) -> None:
         assert not self.closed, "a closed client was checked"
         self.provider.checks += 1
         await asyncio.sleep(0)
-        if self.provider.failure is not None:
-            raise self.provider.failure
+        self._fail()
 
     async def close(self) -> None:
         assert not self.closed, "closed twice"
@@ -57,10 +72,20 @@ class MemoryClient:
         if self.provider.closes_badly:
             raise RuntimeError("not ours")
 
+    def _fail(self) -> None:
+        failure = self.provider.failures.get(self.shelf) or self.provider.failure
+        if failure is not None:
+            raise failure
+
+    def _values(self) -> dict[str, bytes]:
+        return self.provider.shelves.get(self.shelf, self.provider.values)
+
     def _outcome(self, ref: Ref) -> Outcome:
-        if ref.key not in self.provider.values:
+        if ref.key not in self._values():
             return NotFound()
-        data = self.provider.values[ref.key]
+        if ref.metadata:
+            return SecretValue(json.dumps(self.provider.tags.get(ref.key, {})).encode())
+        data = self._values()[ref.key]
         return SecretValue(data, version=hashlib.sha256(data).hexdigest()[:12])
 
 
@@ -69,6 +94,12 @@ class MemoryProvider:
     """The store: its values, how it fails, and how often it was asked."""
 
     values: dict[str, bytes] = field(default_factory=dict)
+    #: The values of further stores, by ``spec.provider.memory.shelf``; and how single ones fail.
+    shelves: dict[str, dict[str, bytes]] = field(default_factory=dict)
+    failures: dict[str, ProviderError] = field(default_factory=dict)
+    tags: dict[str, dict[str, str]] = field(default_factory=dict)
+    #: Keys in one page of a search.
+    page: int = 2
     #: What reading and checking fail with, while it is set.
     failure: ProviderError | None = None
     #: What opening fails with, while it is set; what it waits for.
@@ -76,6 +107,7 @@ class MemoryProvider:
     may_open: asyncio.Event | None = None
     closes_badly: bool = False
     reads: int = 0
+    searches: int = 0
     checks: int = 0
     clients: list[MemoryClient] = field(default_factory=list)
     name: str = "memory"
@@ -95,19 +127,22 @@ class MemoryProvider:
         cluster_scoped: bool,  # noqa: ARG002 - the contract's
     ) -> MemoryConfig:
         reference = spec.get("credential")
-        return MemoryConfig(SecretKeyRef(**reference) if reference else None)
+        return MemoryConfig(
+            SecretKeyRef(**reference) if reference else None, spec.get("shelf") or ""
+        )
 
     def credential_refs(self, config: MemoryConfig) -> Mapping[str, SecretKeyRef]:
         return {"token": config.credential} if config.credential else {}
 
     async def open(
         self,
-        config: MemoryConfig,  # noqa: ARG002 - the contract's
+        config: MemoryConfig,
         credentials: Mapping[str, SecretValue],
         *,
         observe: CallObserver,  # noqa: ARG002 - the contract's
     ) -> MemoryClient:
-        client = MemoryClient(self, {name: value.reveal() for name, value in credentials.items()})
+        revealed = {name: value.reveal() for name, value in credentials.items()}
+        client = MemoryClient(self, revealed, config.shelf)
         self.clients.append(client)
         if self.may_open is not None:
             await self.may_open.wait()

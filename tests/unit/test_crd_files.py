@@ -15,6 +15,7 @@ from syncret.api.clusterexternalsecret import ClusterExternalSecretStatus, Failu
 from syncret.api.externalsecret import (
     Condition,
     ExternalSecretStatus,
+    MissingEntry,
     RolloutTarget,
     Source,
     parse_external_secret,
@@ -55,9 +56,11 @@ def nodes(schema: Schema, path: str = "") -> Iterator[tuple[str, Schema]]:
 
 
 def leaves(schema: Schema, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
-    """The paths of the scalars of a body with one entry in each list."""
+    """The paths of the scalars of a body with one entry in each list and each map."""
     if schema["type"] == "array":
         yield from leaves(schema["items"], (*path, 0))
+    elif "additionalProperties" in schema:
+        yield from leaves(schema["additionalProperties"], (*path, "any"))
     elif schema["type"] == "object":
         for name, child in schema["properties"].items():
             yield from leaves(child, (*path, name))
@@ -106,6 +109,8 @@ def test_every_field_is_described_bounded_and_closed(name: str, path: str, node:
         case "array":
             assert "maxItems" in node
             assert node["x-kubernetes-list-type"] in {"map", "set", "atomic"}
+        case "object" if "additionalProperties" in node:
+            assert "maxProperties" in node
         case "object":
             assert "additionalProperties" in node or node["properties"]
     for rule in node.get("x-kubernetes-validations", ()):
@@ -281,38 +286,133 @@ def test_the_status_of_a_cluster_external_secret_has_the_fields_of_the_crd() -> 
     )
 
 
-#: A body that sets every field of the spec; and for each scalar another value.
+#: Bodies that set every field of the spec between them; and for each scalar another value.
 FULL_SPEC: dict[str, Any] = {
+    "refreshPolicy": "Periodic",
     "refreshInterval": "30s",
+    "syncWindows": [
+        {"kind": "Allow", "schedule": "0 2 * * *", "duration": "2h", "timeZone": "Europe/Berlin"}
+    ],
     "secretStoreRef": {"name": "aws", "kind": "ClusterSecretStore"},
     "target": {"name": "one"},
     "data": [
         {
             "secretKey": "password",
-            "remoteRef": {"key": "app/db", "property": "password", "version": "AWSCURRENT"},
+            "remoteRef": {
+                "key": "app/db",
+                "property": "password",
+                "version": "AWSCURRENT",
+                "metadataPolicy": "None",
+                "decodingStrategy": "Base64",
+                "nullBytePolicy": "Fail",
+            },
+            "optional": True,
         }
     ],
-    "dataFrom": [{"extract": {"key": "app/all", "property": "db", "version": "AWSCURRENT"}}],
+    "dataFrom": [
+        {
+            "extract": {
+                "key": "app/all",
+                "property": "db",
+                "version": "AWSCURRENT",
+                "metadataPolicy": "None",
+                "conversionStrategy": "Unicode",
+                "decodingStrategy": "Base64",
+                "nullBytePolicy": "Fail",
+            },
+            "rewrite": [{"regexp": {"source": "^a", "target": "b"}}],
+            "optional": True,
+        }
+    ],
     "rollout": {"mode": "Auto"},
 }
-OTHER_VALUES = {"refreshInterval": "45s", "kind": "SecretStore", "mode": "None"}
+SEARCH: dict[str, Any] = {
+    **FULL_SPEC,
+    "data": [
+        {
+            "secretKey": "password",
+            "remoteRef": {"key": "app/db"},
+            "sourceRef": {"storeRef": {"name": "own", "kind": "ClusterSecretStore"}},
+        }
+    ],
+    "dataFrom": [
+        {
+            "find": {
+                "path": "app/",
+                "name": {"regexp": "db$"},
+                "tags": {"any": "payments"},
+                "conversionStrategy": "Unicode",
+                "decodingStrategy": "Base64",
+                "nullBytePolicy": "Fail",
+            },
+            "rewrite": [
+                {
+                    "merge": {
+                        "priority": ["app/db"],
+                        "priorityPolicy": "IgnoreNotFound",
+                        "conflictPolicy": "Ignore",
+                    }
+                }
+            ],
+            "sourceRef": {"storeRef": {"name": "own", "kind": "ClusterSecretStore"}},
+        }
+    ],
+}
+INTO: dict[str, Any] = {
+    **FULL_SPEC,
+    "dataFrom": [
+        {
+            "find": {"path": "app/"},
+            "rewrite": [{"merge": {"strategy": "JSON", "into": "all"}}],
+        }
+    ],
+}
+OTHER_VALUES = {
+    "refreshPolicy": "OnChange",
+    "refreshInterval": "45s",
+    "schedule": "0 3 * * *",
+    "duration": "3h",
+    "timeZone": "America/New_York",
+    "mode": "None",
+    "metadataPolicy": "Fetch",
+    "decodingStrategy": "Auto",
+    "conversionStrategy": "Default",
+    "nullBytePolicy": "Ignore",
+    "optional": False,
+    "priorityPolicy": "Strict",
+    "conflictPolicy": "Error",
+}
+OTHER_KINDS = {"ClusterSecretStore": "SecretStore", "Allow": "Deny"}
 SPEC_LEAVES = list(leaves(schema_of("externalsecrets")["properties"]["spec"]))
+
+
+def at(body: Any, path: tuple[str | int, ...]) -> Any:
+    """What a body has at a path; None without."""
+    for step in path:
+        try:
+            body = body[step]
+        except (KeyError, IndexError):
+            return None
+    return body
 
 
 @pytest.mark.parametrize("path", SPEC_LEAVES, ids=lambda path: ".".join(map(str, path)))
 def test_no_field_of_an_external_secret_is_accepted_and_ignored(
     path: tuple[str | int, ...],
 ) -> None:
+    spec = next(spec for spec in (FULL_SPEC, SEARCH, INTO) if at(spec, path) is not None)
     body: dict[str, Any] = {
         "metadata": {"name": "db", "namespace": "payments", "uid": "u", "generation": 1},
-        "spec": FULL_SPEC,
+        "spec": spec,
     }
     changed = copy.deepcopy(body)
-    parent: Any = changed["spec"]
-    for step in path[:-1]:
-        parent = parent[step]
-    name = str(path[-1])
-    parent[path[-1]] = OTHER_VALUES.get(name, "another")
+    parent, name = at(changed["spec"], path[:-1]), path[-1]
+    if name == "kind":
+        parent[name] = OTHER_KINDS[parent[name]]
+    elif name == "strategy":  # which needs no "into" any more
+        changed["spec"]["dataFrom"][0]["rewrite"][0]["merge"] = {"strategy": "Extract"}
+    else:
+        parent[name] = OTHER_VALUES.get(str(name), "another")
 
     before, after = parse_external_secret(body), parse_external_secret(changed)
 
@@ -327,8 +427,11 @@ def test_the_status_that_is_written_and_that_of_the_crd_have_the_same_fields() -
         synced_generation=1,
         last_change_time=when,
         data_hash="fake",
-        sources=(Source("app/db", "v1", when),),
+        sources=(Source("app/db", "v1", when, "SecretStore/own"),),
         keys=("password",),
+        missing=(MissingEntry("spec.data[0]", "app/db", "password"),),
+        force_sync="fake",
+        held_until=when,
         targets=(RolloutTarget("Deployment", "api", "u", "fake", when),),
     )
     patch = status_patch(ExternalSecretStatus(), full)

@@ -129,7 +129,7 @@ def _grouped(clock: FakeClock, *, group_limit: int = 2, periodic_limit: int = 10
     """Keys are grouped by their first letter."""
     return Queue(
         clock,
-        group_of=lambda key: key[0],
+        groups_of=lambda key: (key[0],),
         group_limit=group_limit,
         periodic_limit=periodic_limit,
     )
@@ -160,7 +160,7 @@ async def test_doubtful_groups_have_a_lower_limit_each_and_together(clock: FakeC
     doubtful = {"a", "b", "c"}
     queue: Queue[str] = Queue(
         clock,
-        group_of=lambda key: key[0],
+        groups_of=lambda key: (key[0],),
         group_limit=10,
         doubtful=doubtful.__contains__,
         doubtful_limit=2,
@@ -183,7 +183,7 @@ async def test_doubtful_groups_have_a_lower_limit_each_and_together(clock: FakeC
 
 
 async def test_in_a_group_tenants_take_turns(clock: FakeClock) -> None:
-    queue: Queue[str] = Queue(clock, group_of=lambda key: key[0], tenant_of=lambda key: key[1])
+    queue: Queue[str] = Queue(clock, groups_of=lambda key: (key[0],), tenant_of=lambda key: key[1])
     for key in ("ax1", "ax2", "ax3", "ay1", "bx1"):
         queue.add(key)
     order = [await queue.take() for _ in range(5)]
@@ -191,7 +191,7 @@ async def test_in_a_group_tenants_take_turns(clock: FakeClock) -> None:
 
 
 async def test_a_crowd_is_what_is_ready_of_a_group_but_refreshes(clock: FakeClock) -> None:
-    queue: Queue[str] = Queue(clock, group_of=lambda key: key[0])
+    queue: Queue[str] = Queue(clock, groups_of=lambda key: (key[0],))
     for key in ("a1", "a2", "a3", "b1"):
         queue.add(key)
     queue.add("a4", priority=Priority.FORCED)
@@ -200,6 +200,30 @@ async def test_a_crowd_is_what_is_ready_of_a_group_but_refreshes(clock: FakeCloc
     assert (queue.crowd("a"), queue.crowd("b"), queue.crowd("c")) == (4, 1, 0)
     await queue.take()
     assert queue.crowd("a") == 3
+
+
+async def test_a_key_of_several_groups_counts_in_each(clock: FakeClock) -> None:
+    """Those that read from two stores hang with either of them, and hold up the other in none."""
+    queue: Queue[str] = Queue(clock, groups_of=tuple, group_limit=2)
+    for key in ("ab", "ba", "a", "b", "c", "ac"):
+        queue.add(key)
+    assert [await queue.take(), await queue.take()] == ["ab", "ba"]
+    assert await queue.take() == "c", "there is room neither for a nor for b"
+    assert await _takes_nothing(queue)
+    queue.done("ab")
+    assert [await queue.take(), await queue.take()] == ["a", "b"]
+    assert await _takes_nothing(queue)
+    queue.done("c")
+    assert await _takes_nothing(queue), "a is full still"
+    queue.done("a")
+    assert await queue.take() == "ac"
+    queue.add("ca")
+    assert await _takes_nothing(queue), "c has room, and a has none"
+    for key in ("ba", "b", "ac"):
+        queue.done(key)
+    queue.done(await queue.take())
+    assert queue._running_groups == {}
+    assert not queue.depth()["urgent"]
 
 
 async def test_refreshes_leave_workers_for_edits(clock: FakeClock) -> None:

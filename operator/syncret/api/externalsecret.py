@@ -7,35 +7,22 @@ whose ``problem`` says what is wrong, and which is reported instead of acted upo
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from sys import intern
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeVar
 
+from syncret.api.data import DataEntry, DataFrom, parse_data, parse_data_from, parse_store_ref
 from syncret.api.keys import ObjectKey
-from syncret.duration import parse_duration
+from syncret.api.refresh import Refresh, parse_force_sync, parse_refresh
 from syncret.errors import SpecInvalid
 
 KIND: Final = "ExternalSecret"
-DEFAULT_REFRESH_INTERVAL: Final = 3600.0
-MIN_REFRESH_INTERVAL: Final = 1.0
+
+T = TypeVar("T")
 
 RolloutMode = Literal["Auto", "None"]
 
-
-@dataclass(frozen=True, slots=True)
-class RemoteRef:
-    """Which remote secret, which version of it ("": the current), which part ("": all of it)."""
-
-    key: str
-    property: str = ""
-    version: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class DataEntry:
-    """One key of the target Secret and where its value comes from."""
-
-    secret_key: str
-    remote: RemoteRef
+_DEFAULT_REFRESH: Final = Refresh()
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +39,27 @@ class Condition:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A remote secret that the Secret was made from; ``created`` in RFC 3339, "" if not known."""
+    """A remote secret that the Secret was made from; ``created`` in RFC 3339, "" if not known.
+
+    ``store``: kind/name of the store, "" for the one of ``spec.secretStoreRef``.
+    """
 
     key: str
     version: str
     created: str = ""
+    store: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class MissingEntry:
+    """An entry of the spec for which the store has nothing, by its path in the spec.
+
+    ``key``: what the store should have; "" where it was searched.
+    """
+
+    entry: str
+    key: str = ""
+    property: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,22 +83,30 @@ class ExternalSecretStatus:
     data_hash: str = ""
     sources: tuple[Source, ...] = ()
     keys: tuple[str, ...] = ()
+    missing: tuple[MissingEntry, ...] = ()
+    force_sync: str = ""
+    held_until: str = ""
     targets: tuple[RolloutTarget, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class ExternalSecret:
-    """One ExternalSecret. ``refresh_interval`` in seconds."""
+    """One ExternalSecret.
+
+    ``stores``: all that it reads, in the order in which its spec names them; one at least.
+    ``force_sync``: a digest of the annotation that asks for a refresh, "" without it.
+    """
 
     key: ObjectKey
     uid: str
     generation: int
-    store: ObjectKey
+    stores: tuple[ObjectKey, ...]
     target: str
-    refresh_interval: float
+    refresh: Refresh
     data: tuple[DataEntry, ...]
-    extract: tuple[RemoteRef, ...]
+    data_from: tuple[DataFrom, ...]
     rollout_mode: RolloutMode
+    force_sync: str = ""
     deleting: bool = False
     problem: str = ""
     status: ExternalSecretStatus = field(default=ExternalSecretStatus(), compare=False)
@@ -107,19 +118,17 @@ def parse_external_secret(body: Mapping[str, Any]) -> ExternalSecret:
     spec = body.get("spec") or {}
     namespace, name = intern(meta["namespace"]), meta["name"]
     problem = ""
-    interval = DEFAULT_REFRESH_INTERVAL
-    store = ObjectKey("SecretStore", namespace, "")
+    refresh = _DEFAULT_REFRESH
+    store: ObjectKey | None = None
     data: tuple[DataEntry, ...] = ()
-    extract: tuple[RemoteRef, ...] = ()
+    data_from: tuple[DataFrom, ...] = ()
     try:
-        interval = _interval(spec)
-        store = _store(spec, namespace)
-        data = tuple(
-            DataEntry(secret_key=entry["secretKey"], remote=_remote(entry["remoteRef"]))
-            for entry in spec.get("data") or ()
-        )
-        extract = tuple(_remote(entry["extract"]) for entry in spec.get("dataFrom") or ())
-        if not data and not extract:
+        if reference := spec.get("secretStoreRef"):
+            store = parse_store_ref(reference, namespace)
+        refresh = _shared(parse_refresh(spec))
+        data = parse_data(spec, namespace=namespace, default=store)
+        data_from = parse_data_from(spec, namespace=namespace, default=store)
+        if not data and not data_from:
             problem = "spec.data and spec.dataFrom are both empty: name what to read in one of them"
     except SpecInvalid as error:
         problem = error.message
@@ -132,42 +141,34 @@ def parse_external_secret(body: Mapping[str, Any]) -> ExternalSecret:
         key=ObjectKey(KIND, namespace, name),
         uid=meta["uid"],
         generation=meta.get("generation", 0),
-        store=store,
+        stores=_stores(store, data, data_from) or (ObjectKey("SecretStore", namespace, ""),),
         target=(spec.get("target") or {}).get("name") or name,
-        refresh_interval=interval,
+        refresh=refresh,
         data=data,
-        extract=extract,
+        data_from=data_from,
         rollout_mode="None" if (spec.get("rollout") or {}).get("mode") == "None" else "Auto",
+        force_sync=parse_force_sync(meta),
         deleting="deletionTimestamp" in meta,
         problem=problem,
         status=_parse_status(body.get("status") or {}),
     )
 
 
-def _interval(spec: Mapping[str, Any]) -> float:
-    text = spec.get("refreshInterval")
-    if text is None:
-        return DEFAULT_REFRESH_INTERVAL
-    seconds = parse_duration(text)
-    if seconds < MIN_REFRESH_INTERVAL:
-        raise SpecInvalid(f'spec.refreshInterval is "{text}": the shortest interval is 1s')
-    return seconds
+def _stores(
+    default: ObjectKey | None, data: tuple[DataEntry, ...], data_from: tuple[DataFrom, ...]
+) -> tuple[ObjectKey, ...]:
+    """What is read, the default first; a default that no entry reads from does not count."""
+    read = dict.fromkeys((*(one.store for one in data_from), *(one.store for one in data)))
+    if default is not None and (default in read or not read):
+        read = {default: None} | read
+    shared: tuple[ObjectKey, ...] = _shared(tuple(read))
+    return shared
 
 
-def _store(spec: Mapping[str, Any], namespace: str) -> ObjectKey:
-    reference = spec["secretStoreRef"]
-    kind = reference.get("kind") or "SecretStore"
-    if kind == "ClusterSecretStore":
-        return ObjectKey("ClusterSecretStore", "", intern(reference["name"]))
-    return ObjectKey("SecretStore", namespace, intern(reference["name"]))
-
-
-def _remote(reference: Mapping[str, Any]) -> RemoteRef:
-    return RemoteRef(
-        key=intern(reference["key"]),
-        property=intern(reference.get("property") or ""),
-        version=intern(reference.get("version") or ""),
-    )
+@lru_cache(maxsize=4096)
+def _shared(value: T) -> T:
+    """One object for all ExternalSecrets that say the same."""
+    return value
 
 
 def _parse_status(status: Mapping[str, Any]) -> ExternalSecretStatus:
@@ -179,10 +180,18 @@ def _parse_status(status: Mapping[str, Any]) -> ExternalSecretStatus:
             last_change_time=status.get("lastChangeTime") or "",
             data_hash=status.get("dataHash") or "",
             sources=tuple(
-                Source(s["key"], s.get("version") or "", s.get("created") or "")
+                Source(
+                    s["key"], s.get("version") or "", s.get("created") or "", s.get("store") or ""
+                )
                 for s in status.get("sources") or ()
             ),
             keys=tuple(status.get("keys") or ()),
+            missing=tuple(
+                MissingEntry(m["entry"], m.get("key") or "", m.get("property") or "")
+                for m in status.get("missing") or ()
+            ),
+            force_sync=status.get("forceSync") or "",
+            held_until=status.get("heldUntil") or "",
             targets=tuple(
                 RolloutTarget(
                     kind=intern(t["kind"]),

@@ -15,15 +15,34 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NoReturn, Protocol
 
+from syncret.api.data import Query
 from syncret.errors import ProviderError
+
+__all__ = [
+    "CallObserver",
+    "Client",
+    "Found",
+    "Limits",
+    "NotFound",
+    "Outcome",
+    "Provider",
+    "Query",
+    "Ref",
+    "SecretKeyRef",
+    "SecretValue",
+]
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Ref:
-    """One remote secret: ``key`` as the store names it, and a version; "" is the current one."""
+    """One remote secret: ``key`` as the store names it, and a version; "" is the current one.
+
+    ``metadata``: not its value is read but its tags, as a JSON object of texts.
+    """
 
     key: str
     version: str = ""
+    metadata: bool = False
 
 
 class SecretValue:
@@ -75,6 +94,17 @@ Outcome = SecretValue | NotFound | ProviderError
 
 
 @dataclass(frozen=True, slots=True)
+class Found:
+    """One page of a search: keys as :class:`Ref` takes them, and where the next page begins.
+
+    ``more`` is "" on the last page; a page may be empty.
+    """
+
+    keys: tuple[str, ...]
+    more: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Limits:
     """What a store takes: references per call, calls at the same time, calls per second."""
 
@@ -95,6 +125,15 @@ class Client(Protocol):
         The result has exactly the given references. A failure of one key is that key's outcome.
         Raises :class:`ProviderError` when nothing could be read, and whenever the credentials are
         refused; when the store failed midway, it is the outcome of the references left unread.
+        """
+        ...
+
+    async def find(self, query: Query, *, page: str = "") -> Found:
+        """One page of the keys of the secrets that match the query, in one call to the store.
+
+        The engine follows the pages, and reads the values by :meth:`fetch`. ``query.matches`` has
+        the last word: what the store itself can filter only makes pages fuller. Raises
+        :class:`ProviderError`.
         """
         ...
 

@@ -20,15 +20,24 @@ from syncret.errors import (
 
 
 def usable_store(
-    stores: Mapping[ObjectKey, Store] | Any, key: ObjectKey, namespace: Namespace
+    stores: Mapping[ObjectKey, Store] | Any,
+    key: ObjectKey,
+    namespace: Namespace,
+    *,
+    named_in: str = "spec.secretStoreRef",
 ) -> Store:
-    """The store that an ExternalSecret of that namespace refers to.
+    """The store that an ExternalSecret of that namespace refers to, in ``named_in``.
 
     Raises StoreNotFound, StoreInvalid, StoreNotAllowed or NamespaceUnknown.
     """
     store: Store | None = stores.get(key)
     if store is None:
-        raise StoreNotFound(f"{key} does not exist: create it, or correct spec.secretStoreRef.")
+        raise StoreNotFound(f"{key} does not exist: create it, or correct {named_in}.")
+    if store.foreign:
+        raise StoreInvalid(
+            f"{key} is another operator's (spec.controller): name stores of one operator in one "
+            "ExternalSecret."
+        )
     if store.problem:
         raise StoreInvalid(f"{key} cannot be used: {store.problem}")
     match store.admits(namespace):

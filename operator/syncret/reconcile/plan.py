@@ -5,20 +5,24 @@ which event woke us. After a restart the same questions get the same answers, so
 that is not due.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import NamedTuple
 
 from syncret.api.externalsecret import ExternalSecret, ExternalSecretStatus
+from syncret.api.refresh import Refresh
 from syncret.api.secret import ManagedSecret
 from syncret.api.store import Store
 from syncret.digest import Digester
+from syncret.reconcile.schedule import Due
 
 
 class Reason(Enum):
     """Why the store is read; the values appear in the log."""
 
     FIRST = "first sync"
+    FORCED = "asked for by the annotation"
     EDITED = "spec changed"
     STORE = "store changed"
     MISSING = "Secret missing"
@@ -28,7 +32,7 @@ class Reason(Enum):
 
 
 class Grant(NamedTuple):
-    """The right to read the store.
+    """The right to read a store.
 
     ``admitted``: whether the store admits the namespace; ``entries``: which of its entries do; None
     in either where labels decide that are not known yet. ``credentials``: another number after each
@@ -54,10 +58,12 @@ class Context(NamedTuple):
     """What an attempt depended on: a new attempt is worth making at once when it changed."""
 
     generation: int
-    store: tuple[str, int] | None
-    store_ready: str
+    force_sync: str
+    #: Of each store: uid and generation, and whether it is Ready.
+    stores: tuple[tuple[str, int] | None, ...]
+    stores_ready: tuple[str, ...]
     secret_uid: str
-    grant: "Grant" = Grant()
+    grants: tuple[Grant, ...] = ()
 
 
 @dataclass(slots=True)
@@ -65,36 +71,40 @@ class SyncState:
     """What the process remembers of one ExternalSecret. Lost at a restart without harm.
 
     ``status`` is what we last wrote, or found at the start: the echo of a status write that comes
-    late by the watch does not overwrite it. ``due`` is wall seconds; ``retry`` monotonic seconds,
-    meaningful while ``failures`` is not 0.
+    late by the watch does not overwrite it. ``retry`` is monotonic seconds, meaningful while
+    ``failures`` is not 0, as is ``failed``: why that was tried which failed.
     """
 
     uid: str
     status: ExternalSecretStatus
-    due: float
+    #: Of these settings, and what they make of the clock.
+    refresh: Refresh
+    due: Due
     context: Context | None = None
     failures: int = 0
+    failed: Reason | None = None
     retry: float = 0.0
     rollout_failures: int = field(default=0)
 
 
 def context_of(
     external_secret: ExternalSecret,
-    store: Store | None,
+    stores: Sequence[Store | None],
     secret: ManagedSecret | None,
-    grant: Grant | None = None,
+    grants: Sequence[Grant] = (),
 ) -> Context:
-    """What an attempt made now depends on."""
+    """What an attempt made now depends on; ``stores`` in the order of the record."""
     return Context(
         generation=external_secret.generation,
-        store=(store.uid, store.generation) if store is not None else None,
-        store_ready=store.ready_status if store is not None else "",
+        force_sync=external_secret.force_sync,
+        stores=tuple((store.uid, store.generation) if store else None for store in stores),
+        stores_ready=tuple(store.ready_status if store else "" for store in stores),
         secret_uid=secret.uid if secret is not None else "",
-        grant=grant or Grant(),
+        grants=tuple(grants),
     )
 
 
-def read_reason(  # noqa: PLR0911 - one for each reason, in their order
+def read_reason(
     external_secret: ExternalSecret,
     state: SyncState,
     *,
@@ -104,31 +114,59 @@ def read_reason(  # noqa: PLR0911 - one for each reason, in their order
     wall: float,
     monotonic: float,
 ) -> Reason | None:
-    """Why the store has to be read now; None while it has not."""
+    """Why the store has to be read now; None while it has not.
+
+    ``state.due`` has to be of now: no sync window that it lies in has closed since.
+    """
+    wanted = _wanted(external_secret, state, context=context, secret=secret, digester=digester)
+    due = wall >= state.due.at
     if state.failures:
-        if context != state.context or monotonic >= state.retry:
-            return Reason.RETRY
-        return None
+        if context == state.context and monotonic < state.retry:
+            return None
+        # What only the clock asked for is not tried again while the sync windows are closed.
+        return Reason.RETRY if wanted or due or state.failed is not Reason.DUE else None
+    return wanted or (Reason.DUE if due else None)
+
+
+def _wanted(  # noqa: PLR0911 - one for each reason, in their order
+    external_secret: ExternalSecret,
+    state: SyncState,
+    *,
+    context: Context,
+    secret: ManagedSecret | None,
+    digester: Digester,
+) -> Reason | None:
+    """Why it has to be read, whatever the clock says."""
     status = state.status
+    once = external_secret.refresh.policy == "CreatedOnce"
     if status.synced_generation is None:
         return Reason.FIRST
-    if status.synced_generation != external_secret.generation:
+    if external_secret.force_sync and external_secret.force_sync != status.force_sync:
+        return Reason.FORCED
+    if status.synced_generation != external_secret.generation and not once:
         return Reason.EDITED
     if state.context is None:
-        if context.grant.admitted is False and _is_ready(status):
+        if any(grant.admitted is False for grant in context.grants) and _is_ready(status):
             return Reason.STORE  # the right was taken away while nobody worked
-    elif context.store != state.context.store or context.grant.differs_from(state.context.grant):
+    elif not once and _other_stores(context, state.context):
         return Reason.STORE
     if secret is None:
         return Reason.MISSING
     if not holds_synced(secret, status, digester):
         return Reason.DRIFT
-    return Reason.DUE if wall >= state.due else None
+    return None
 
 
 def holds_synced(secret: ManagedSecret, status: ExternalSecretStatus, digester: Digester) -> bool:
     """Whether the Secret holds what the status says was synced."""
     return secret.published(digester) == status.data_hash
+
+
+def _other_stores(now: Context, before: Context) -> bool:
+    """Whether a store, or the right to read it, is another one than it was."""
+    return now.stores != before.stores or any(
+        one.differs_from(other) for one, other in zip(now.grants, before.grants, strict=False)
+    )
 
 
 def _is_ready(status: ExternalSecretStatus) -> bool:

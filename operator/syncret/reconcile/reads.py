@@ -17,16 +17,19 @@ import asyncio
 import copy
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, TypeVar
 
 from syncret.clock import Clock, TimerHandle
 from syncret.errors import ProviderError, ProviderTimeout, Throttled
-from syncret.providers.base import Client, NotFound, Outcome, Ref, SecretValue
+from syncret.providers.base import Client, NotFound, Outcome, Query, Ref, SecretValue
+from syncret.reconcile.finds import Finds
 from syncret.reconcile.limits import Breaker, Rate
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 #: Seconds that an urgent read waits for others to share its call.
 GATHER: Final = 0.005
@@ -99,6 +102,7 @@ class Reads:
         self._tripped = tripped
         self._batch = client.limits.batch
         self._turns = asyncio.Semaphore(client.limits.concurrency)
+        self._finds = Finds(client, call=self._paced, clock=clock)
         #: The newest read of every reference that is wanted, under way, or kept.
         self._reads: dict[Ref, _Read] = {}
         self._waiting: dict[Ref, _Read] = {}
@@ -127,6 +131,18 @@ class Reads:
             await asyncio.wait(pending)
         return {read.ref: _result(read) for read in reads}
 
+    async def find(
+        self, query: Query, *, asked_at: float, patient: bool = False
+    ) -> tuple[str, ...]:
+        """The keys of all secrets that match, in their order; one search for all who ask.
+
+        ``asked_at`` as for :meth:`fetch`. Raises ProviderError, TooManyFound.
+        """
+        self._breaker.refuse()
+        self._rate.refuse(self._timeout)
+        wait = self._patience if patient else self._gather
+        return await self._finds.find(query, asked_at=asked_at, wait=wait)
+
     async def check(self) -> None:
         """Asks the store whether it works. Raises ProviderError."""
         self._rate.refuse(self._timeout)
@@ -140,6 +156,7 @@ class Reads:
 
     async def close(self) -> None:
         """Closes the client; reads under way fail."""
+        await self._finds.close()
         for call in list(self._calls):
             call.cancel()
         await asyncio.gather(*self._calls, return_exceptions=True)
@@ -205,22 +222,38 @@ class Reads:
         finally:  # whatever happens, nobody waits for ever
             for read in batch:
                 self._settle(read, outcomes.get(read.ref), problem)
-        if problem is None:
-            self._breaker.reset()
-        elif self._breaker.failed(problem):
-            self._tripped()
 
     async def _call(self, batch: list[_Read]) -> Mapping[Ref, Outcome]:
         refs = [read.ref for read in batch]
+
+        def begin(now: float) -> None:
+            for read in batch:
+                read.began = now
+
+        return await self._paced(lambda: self._client.fetch(refs), begin)
+
+    async def _paced(self, call: Callable[[], Awaitable[T]], begin: Callable[[float], None]) -> T:
+        """One call to the store, within its limits; the breaker learns how it went.
+
+        ``begin`` is told of the time at which each attempt begins.
+        """
+        try:
+            answer = await self._tried(call, begin)
+        except ProviderError as error:
+            if self._breaker.failed(error):
+                self._tripped()
+            raise
+        self._breaker.reset()
+        return answer
+
+    async def _tried(self, call: Callable[[], Awaitable[T]], begin: Callable[[float], None]) -> T:
         async with self._turns:
             for attempt in range(1, _TRIES + 1):
                 await self._rate.take()
-                now = self._clock.monotonic()
-                for read in batch:
-                    read.began = now
+                begin(self._clock.monotonic())
                 try:
                     async with asyncio.timeout(self._timeout):
-                        outcomes = await self._client.fetch(refs)
+                        answer = await call()
                 except Throttled as error:
                     self._rate.pause(error)
                     if attempt == _TRIES:
@@ -230,7 +263,7 @@ class Reads:
                     raise self._timed_out() from None
                 else:
                     self._rate.went_well()
-                    return outcomes
+                    return answer
         raise AssertionError("unreachable")
 
     def _timed_out(self) -> ProviderTimeout:

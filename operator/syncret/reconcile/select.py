@@ -27,7 +27,7 @@ def select_property(value: bytes, path: str) -> bytes:
     found = _walk(document, path)
     if found is _MISSING or found is None:
         raise PropertyNotFound(f'has no property "{path}"')
-    return _text(found)
+    return text_of(found)
 
 
 def expand_properties(value: bytes) -> dict[str, bytes]:
@@ -35,16 +35,29 @@ def expand_properties(value: bytes) -> dict[str, bytes]:
 
     Raises ValueNotJSON when the value is not a JSON object.
     """
+    return {key: text_of(field) for key, field in parse_object(value).items() if field is not None}
+
+
+def parse_object(value: bytes) -> dict[str, Any]:
+    """A JSON object, with numbers that are not whole as Decimal. Raises ValueNotJSON."""
     document = _parse(value)
     if not isinstance(document, dict):
         raise ValueNotJSON("is a JSON array where an object is needed")
-    return {key: _text(field) for key, field in document.items() if field is not None}
+    return document
+
+
+def text_of(field: Any) -> bytes:
+    """A part of a parsed document as the bytes that are written for it. Raises ValueNotJSON."""
+    try:
+        return _text(field)
+    except (ValueError, RecursionError, ArithmeticError):
+        raise ValueNotJSON("is nested too deeply, or holds a number out of all bounds") from None
 
 
 def _parse(value: bytes) -> Any:
     try:
         document = json.loads(value, parse_float=Decimal)
-    except (ValueError, RecursionError):
+    except (ValueError, RecursionError, ArithmeticError):  # the last: a number's exponent
         # The parser's message quotes the text around the error: it must not travel on.
         raise ValueNotJSON("is not JSON") from None
     if not isinstance(document, dict | list):

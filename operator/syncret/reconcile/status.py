@@ -7,7 +7,13 @@ does. A status that would say the same gives no patch, so an unchanged refresh w
 from dataclasses import replace
 from typing import Any
 
-from syncret.api.externalsecret import Condition, ExternalSecretStatus, RolloutTarget, Source
+from syncret.api.externalsecret import (
+    Condition,
+    ExternalSecretStatus,
+    MissingEntry,
+    RolloutTarget,
+    Source,
+)
 
 
 def ready_condition(
@@ -36,14 +42,19 @@ def status_patch(old: ExternalSecretStatus, new: ExternalSecretStatus) -> dict[s
         patch["conditions"] = [condition_body(new.ready)]
     if new.synced_generation != old.synced_generation:
         patch["syncedGeneration"] = new.synced_generation
-    if new.last_change_time != old.last_change_time:
-        patch["lastChangeTime"] = new.last_change_time or None
-    if new.data_hash != old.data_hash:
-        patch["dataHash"] = new.data_hash or None
+    texts = {
+        "lastChangeTime": (old.last_change_time, new.last_change_time),
+        "dataHash": (old.data_hash, new.data_hash),
+        "forceSync": (old.force_sync, new.force_sync),
+        "heldUntil": (old.held_until, new.held_until),
+    }
+    patch |= {name: now or None for name, (was, now) in texts.items() if now != was}
     if new.sources != old.sources:
         patch["sources"] = [_source_body(source) for source in new.sources]
     if new.keys != old.keys:
         patch["keys"] = list(new.keys)
+    if new.missing != old.missing:
+        patch["missing"] = [_missing_body(entry) for entry in new.missing] or None
     if new.targets != old.targets:
         patch["rollout"] = {"targets": [_target_body(target) for target in new.targets]}
     return {"status": patch} if patch else None
@@ -69,7 +80,17 @@ def with_targets(
 
 
 def _source_body(source: Source) -> dict[str, Any]:
-    body = {"key": source.key, "version": source.version, "created": source.created}
+    body = {
+        "store": source.store,
+        "key": source.key,
+        "version": source.version,
+        "created": source.created,
+    }
+    return {name: value for name, value in body.items() if value}
+
+
+def _missing_body(missing: MissingEntry) -> dict[str, Any]:
+    body = {"entry": missing.entry, "key": missing.key, "property": missing.property}
     return {name: value for name, value in body.items() if value}
 
 

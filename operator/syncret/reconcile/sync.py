@@ -6,8 +6,9 @@ a workload's annotation what its pods started with, and the status what was repo
 """
 
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
+from math import inf
 from typing import Final
 
 from syncret.api.externalsecret import ExternalSecret, ExternalSecretStatus, Source
@@ -15,16 +16,14 @@ from syncret.api.keys import ObjectKey
 from syncret.api.secret import ManagedSecret
 from syncret.api.store import Store
 from syncret.cache import Cache
-from syncret.clock import Clock, rfc3339
+from syncret.clock import Clock, parse_rfc3339, rfc3339
 from syncret.constants import FIELD_MANAGER
 from syncret.digest import Digester
 from syncret.errors import KubeNotFound, SpecInvalid, SyncretError
 from syncret.kube.client import KubeClient
 from syncret.kube.events import EventRecorder
 from syncret.kube.resources import EXTERNAL_SECRETS
-from syncret.providers.base import Outcome, Ref, SecretValue
-from syncret.reconcile.access import refuse_keys, usable_store
-from syncret.reconcile.assemble import assemble, refs_of
+from syncret.reconcile.assemble import Missing, assemble
 from syncret.reconcile.plan import (
     Context,
     Grant,
@@ -34,8 +33,10 @@ from syncret.reconcile.plan import (
     holds_synced,
     read_reason,
 )
+from syncret.reconcile.reading import Reader
+from syncret.reconcile.report import same_versions, sources_of, standing
 from syncret.reconcile.rollout.roller import Roller
-from syncret.reconcile.schedule import next_slot, refresh_seed, wake_time
+from syncret.reconcile.schedule import NEVER, Due, due_after, first_due, held_until, wake_time
 from syncret.reconcile.status import ready_condition, status_patch, with_targets
 from syncret.reconcile.stores import StoreClients
 from syncret.reconcile.target import Change, refuse_foreign, write_target
@@ -56,6 +57,7 @@ class _Synced:
     secret: ManagedSecret
     change: Change
     sources: tuple[Source, ...]
+    missing: tuple[Missing, ...]
 
 
 class ExternalSecretReconciler:
@@ -89,7 +91,9 @@ class ExternalSecretReconciler:
         self._cache = cache
         self._kube = kube
         self._stores = stores
+        self._reader = Reader(cache=cache, stores=stores)
         self._roller = roller
+        self._metrics = metrics
         self._teller = Teller(events=events, metrics=metrics, clock=clock)
         self._digester = digester
         self._clock = clock
@@ -122,10 +126,14 @@ class ExternalSecretReconciler:
             state = SyncState(
                 uid=external_secret.uid,
                 status=external_secret.status,
+                refresh=external_secret.refresh,
                 due=self._first_due(external_secret),
             )
             self._states[external_secret.key] = state
             self._teller.remember(external_secret)
+        elif state.refresh != external_secret.refresh:
+            state.refresh = external_secret.refresh
+            state.due = due_after(external_secret, self._clock.wall())
         return state
 
     def _forget(self, key: ObjectKey) -> None:
@@ -137,51 +145,69 @@ class ExternalSecretReconciler:
         for key in [key for key in self._states if theirs(key.namespace)]:
             self._forget(key)
 
-    def _first_due(self, external_secret: ExternalSecret) -> float:
+    def _first_due(self, external_secret: ExternalSecret) -> Due:
         """The first slot that nobody has served: after a take-over it may have passed."""
         if external_secret.status.synced_generation is None:
-            return 0.0  # the first sync sets it
+            return NEVER  # the first sync sets it
         now = self._clock.wall()
         served = self._worked_until(external_secret.key.namespace)
-        return self._due_after(external_secret, now if served is None else min(now, served))
-
-    def _due_after(self, external_secret: ExternalSecret, wall: float) -> float:
-        return next_slot(refresh_seed(external_secret), external_secret.refresh_interval, wall)
-
-    def _wait(self, external_secret: ExternalSecret, state: SyncState) -> float:
-        if state.failures:
-            return max(0.0, state.retry - self._clock.monotonic())
-        wake = wake_time(
-            state.due,
-            interval=external_secret.refresh_interval,
-            readers=self._cache.external_secrets.count("store", external_secret.store),
-            batch=self._stores.batch(external_secret.store, external_secret.key.namespace),
+        return first_due(
+            external_secret,
+            served=now if served is None else min(now, served),
+            told=parse_rfc3339(external_secret.status.held_until),
         )
-        wait = max(0.0, wake - self._clock.wall())
+
+    def _wait(self, external_secret: ExternalSecret, state: SyncState) -> float | None:
+        """Seconds until the next round is wanted; None: when something changes."""
+        wall = self._clock.wall()
+        if state.failures:
+            retry = max(0.0, state.retry - self._clock.monotonic())
+            held = state.failed is Reason.DUE and wall < state.due.at < inf
+            return max(retry, state.due.at - wall) if held else retry
+        wait = inf
+        if wall < state.due.slot < state.due.opens:
+            wait = state.due.slot - wall  # to tell then what it waits for
+        elif state.due.at < inf:
+            wait = max(0.0, self._wake(external_secret, state.due.at) - wall)
         if state.rollout_failures:
-            return min(wait, self._backoff.delay(state.rollout_failures))
-        return wait
+            wait = min(wait, self._backoff.delay(state.rollout_failures))
+        return wait if wait < inf else None
+
+    def _wake(self, external_secret: ExternalSecret, due: float) -> float:
+        """When to wake for what is due then, so that calls to its stores are full."""
+        return max(
+            wake_time(
+                due,
+                interval=external_secret.refresh.interval,
+                readers=self._cache.external_secrets.count("store", store),
+                batch=self._stores.batch(store, external_secret.key.namespace),
+            )
+            for store in external_secret.stores
+        )
 
     async def _round(self, external_secret: ExternalSecret, state: SyncState) -> None:
-        store = self._cache.stores.get(external_secret.store)
         secret = self._secret(external_secret)
-        context = self._context(external_secret, store, secret)
+        context = self._context(external_secret, secret)
+        wall = self._clock.wall()
+        if wall >= state.due.at:
+            state.due = held_until(external_secret, state.due, wall)
         reason = read_reason(
             external_secret,
             state,
             context=context,
             secret=secret,
             digester=self._digester,
-            wall=self._clock.wall(),
+            wall=wall,
             monotonic=self._clock.monotonic(),
         )
         status = state.status
         if reason is not None:
             status = await self._attempt(external_secret, state, reason)
             secret = self._secret(external_secret)
-            state.context = self._context(external_secret, store, secret)
-        elif state.context is None or not state.context.grant.known:
+            state.context = self._context(external_secret, secret, of=context)
+        elif state.context is None or not all(grant.known for grant in state.context.grants):
             state.context = context
+        status = self._told(external_secret, state, status)
         if secret is not None and holds_synced(secret, status, self._digester):
             rolled = await self._roller.roll(external_secret, secret, status.targets)
             state.rollout_failures = state.rollout_failures + 1 if rolled.failed else 0
@@ -189,21 +215,33 @@ class ExternalSecretReconciler:
         await self._report(external_secret, state, status)
 
     def _context(
-        self, external_secret: ExternalSecret, store: Store | None, secret: ManagedSecret | None
+        self,
+        external_secret: ExternalSecret,
+        secret: ManagedSecret | None,
+        *,
+        of: Context | None = None,
     ) -> Context:
+        """What an attempt depends on; ``of``: the stores are those of before it."""
+        stores = [self._cache.stores.get(store) for store in external_secret.stores]
+        grants = [self._grant(external_secret.key.namespace, store) for store in stores]
+        context = context_of(external_secret, stores, secret, grants)
+        if of is None:
+            return context
+        return of._replace(secret_uid=context.secret_uid, grants=context.grants)
+
+    def _grant(self, name: str, store: Store | None) -> Grant:
         if store is None:
-            return context_of(external_secret, store, secret)
-        namespace = self._cache.namespace(external_secret.key.namespace)
-        grant = Grant(
+            return Grant()
+        namespace = self._cache.namespace(name)
+        return Grant(
             admitted=store.admits(namespace),
             entries=store.selections(namespace),
-            credentials=self._stores.epoch(store.key, namespace.name),
+            credentials=self._stores.epoch(store.key, name),
         )
-        return context_of(external_secret, store, secret, grant)
 
     def _is_foreign(self, external_secret: ExternalSecret) -> bool:
-        """Whether its store is another operator's, who does what there is to do."""
-        store = self._cache.stores.get(external_secret.store)
+        """Whether its first store is another operator's, who does what there is to do."""
+        store = self._cache.stores.get(external_secret.stores[0])
         return store is not None and store.foreign
 
     def _secret(self, external_secret: ExternalSecret) -> ManagedSecret | None:
@@ -221,14 +259,15 @@ class ExternalSecretReconciler:
             synced = await self._sync(external_secret, state.status, reason)
         except SyncretError as error:
             state.failures += 1
+            state.failed = state.failed if reason is Reason.RETRY else reason
             delay = self._backoff.delay(state.failures, at_least=error.retry_after)
             state.retry = self._clock.monotonic() + delay
             self._teller.failed(
                 external_secret, error, before=state.status.ready, started=started, retry_in=delay
             )
             return self._failed(external_secret, state.status, error)
-        state.failures, state.retry = 0, 0.0
-        state.due = self._due_after(external_secret, self._clock.wall())
+        state.failures, state.failed, state.retry = 0, None, 0.0
+        state.due = due_after(external_secret, self._clock.wall())
         change = synced.change if synced is not None else Change.NONE
         self._teller.synced(
             external_secret, change, why=reason, before=state.status.ready, started=started
@@ -249,25 +288,33 @@ class ExternalSecretReconciler:
             # Those that one ClusterExternalSecret makes are wanted together: one call for all.
             reason in _TOGETHER and external_secret.key in self._cache.stamped
         )
-        outcomes = await self._read(external_secret, self._store(external_secret), patient=patient)
-        # Once more: the store may have been taken away meanwhile, and the Secret changed.
-        self._store(external_secret)
+        fetched = await self._reader.read(
+            external_secret, asked_at=self._asked_at(external_secret.key), patient=patient
+        )
+        # Once more: a store may have been taken away meanwhile, and the Secret changed.
+        self._reader.usable(external_secret)
         known = self._own_secret(external_secret)
         # What was due was in order otherwise: the same versions make the same Secret.
-        if reason is Reason.DUE and same_versions(status, outcomes):
+        if reason is Reason.DUE and same_versions(external_secret, status, fetched):
             return None
-        data = assemble(external_secret, outcomes)
+        assembled = assemble(external_secret, fetched)
+        if assembled.required_missing:
+            raise assembled.required_missing[0].error
         written = await write_target(
-            self._kube, self._digester, external_secret, known=known, data=data
+            self._kube, self._digester, external_secret, known=known, data=assembled.data
         )
         self._remember(written.secret)
-        return _Synced(written.secret, written.change, _sources(outcomes))
+        return _Synced(
+            written.secret, written.change, sources_of(external_secret, fetched), assembled.missing
+        )
 
     async def _wait_for_labels(self, external_secret: ExternalSecret) -> None:
         """Where labels decide, they may be under way: nobody should be told of that."""
-        store = self._cache.stores.get(external_secret.store)
         namespace = self._cache.namespace(external_secret.key.namespace)
-        if store is not None and store.admits(namespace) is None and self._namespaces_listed:
+        stores = map(self._cache.stores.get, external_secret.stores)
+        if self._namespaces_listed and any(
+            store is not None and store.admits(namespace) is None for store in stores
+        ):
             await self._namespaces_listed()
 
     def _own_secret(self, external_secret: ExternalSecret) -> ManagedSecret | None:
@@ -284,23 +331,11 @@ class ExternalSecretReconciler:
         if known is None or not secret.older_than(known):
             self._cache.secrets.put(place, secret)
 
-    def _store(self, external_secret: ExternalSecret) -> Store:
-        namespace = self._cache.namespace(external_secret.key.namespace)
-        store = usable_store(self._cache.stores, external_secret.store, namespace)
-        refuse_keys(store, namespace, (ref.key for ref in refs_of(external_secret)))
-        return store
-
-    async def _read(
-        self, external_secret: ExternalSecret, store: Store, *, patient: bool
-    ) -> dict[Ref, Outcome]:
-        asked_at = self._asked_at(external_secret.key)
-        async with self._stores.use(store, namespace=external_secret.key.namespace) as reads:
-            return await reads.fetch(refs_of(external_secret), asked_at=asked_at, patient=patient)
-
     def _succeeded(
         self, external_secret: ExternalSecret, old: ExternalSecretStatus, synced: _Synced
     ) -> ExternalSecretStatus:
         now = rfc3339(self._clock.wall())
+        missing = tuple(missing.entry for missing in synced.missing)
         data_hash = synced.secret.published(self._digester)
         # Changed by this write, or by one whose status was not written.
         changed = synced.change is not Change.NONE or (
@@ -312,7 +347,7 @@ class ExternalSecretReconciler:
             ready=ready_condition(
                 old.ready,
                 error=None,
-                message=in_sync(external_secret),
+                message=in_sync(external_secret, missing=missing),
                 generation=external_secret.generation,
                 now=now,
             ),
@@ -321,7 +356,19 @@ class ExternalSecretReconciler:
             data_hash=data_hash,
             sources=synced.sources,
             keys=tuple(sorted(synced.secret.digests)),
+            missing=missing,
+            force_sync=external_secret.force_sync or old.force_sync,
         )
+
+    def _told(
+        self, external_secret: ExternalSecret, state: SyncState, status: ExternalSecretStatus
+    ) -> ExternalSecretStatus:
+        refresh, key = external_secret.refresh, external_secret.key
+        held = bool(refresh.windows) and state.due.held(self._clock.wall())
+        self._metrics.set_held(key.namespace, key.name, held if refresh.windows else None)
+        if state.failures:
+            return replace(status, held_until=status.held_until if held else "")
+        return standing(external_secret, status, held_until=state.due.opens if held else None)
 
     def _failed(
         self, external_secret: ExternalSecret, old: ExternalSecretStatus, error: SyncretError
@@ -368,28 +415,3 @@ class ExternalSecretReconciler:
             )
             return
         state.status = status
-
-
-def same_versions(status: ExternalSecretStatus, outcomes: dict[Ref, Outcome]) -> bool:
-    """Whether the outcomes are, by their versions, those that the Secret was made from.
-
-    False where the store has no versions: then only the values tell.
-    """
-    if len(status.sources) != len(outcomes):
-        return False
-    return all(
-        isinstance(outcome, SecretValue)
-        and outcome.version != ""
-        and (ref.key, outcome.version) == (source.key, source.version)
-        for source, (ref, outcome) in zip(status.sources, outcomes.items(), strict=True)
-    )
-
-
-def _sources(outcomes: dict[Ref, Outcome]) -> tuple[Source, ...]:
-    def rows() -> Iterable[Source]:
-        for ref, outcome in outcomes.items():
-            if isinstance(outcome, SecretValue):
-                created = rfc3339(outcome.created.timestamp()) if outcome.created else ""
-                yield Source(ref.key, outcome.version, created)
-
-    return tuple(rows())

@@ -5,10 +5,13 @@ count the attempts.
 """
 
 import logging
+from collections.abc import Sequence
+from math import inf
 from typing import Final, Protocol
 
-from syncret.api.externalsecret import Condition, ExternalSecret
-from syncret.clock import Clock
+from syncret.api.externalsecret import Condition, ExternalSecret, MissingEntry
+from syncret.clock import Clock, rfc3339
+from syncret.constants import FORCE_SYNC_ANNOTATION
 from syncret.errors import SyncretError
 from syncret.kube.events import EventRecorder, EventType, ObjectRef
 from syncret.reconcile.plan import Reason
@@ -17,6 +20,9 @@ from syncret.reconcile.target import Change
 logger = logging.getLogger("syncret.reconcile.sync")
 
 _ACTION: Final = "Sync"
+
+#: Entries that a message names; the status has them all.
+_NAMED: Final = 5
 
 
 class SyncMetrics(Protocol):
@@ -27,6 +33,8 @@ class SyncMetrics(Protocol):
     ) -> None: ...
 
     def secret_changed(self, namespace: str, name: str) -> None: ...
+
+    def set_held(self, namespace: str, name: str, held: bool | None) -> None: ...
 
     def forget_external_secret(self, namespace: str, name: str) -> None: ...
 
@@ -157,6 +165,36 @@ def names(external_secret: ExternalSecret) -> dict[str, str]:
     return {"kind": key.kind, "namespace": key.namespace, "object": key.name}
 
 
-def in_sync(external_secret: ExternalSecret) -> str:
-    """The message of Ready while all is well."""
-    return f'The Secret "{external_secret.target}" holds what the store holds.'
+def in_sync(
+    external_secret: ExternalSecret,
+    *,
+    missing: Sequence[MissingEntry] = (),
+    held_until: float | None = None,
+    outdated: bool = False,
+) -> str:
+    """The message of Ready while all is well.
+
+    ``missing``: what the store does not have, and need not. ``held_until``: when the sync window
+    opens that a refresh waits for. ``outdated``: it was made from an older spec, and stays so.
+    """
+    target = f'The Secret "{external_secret.target}"'
+    if outdated:
+        return (
+            f"{target} was made once, from an older spec, and stays as it is (refreshPolicy "
+            f"CreatedOnce): delete it, or set the annotation {FORCE_SYNC_ANNOTATION}, to have it "
+            "made anew."
+        )
+    said = f"{target} holds what the store holds"
+    if held_until is not None:
+        when = f" at {rfc3339(held_until)}" if held_until < inf else ""
+        said = (
+            f"{target} holds what the store held at the last refresh; the next is due and waits "
+            f"for a sync window to open{when}"
+        )
+    if missing:
+        named = ", ".join(
+            f'{one.entry} ("{one.key}")' if one.key else one.entry for one in missing[:_NAMED]
+        )
+        more = f" and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
+        said += f". Optional, and missing there: {named}{more}"
+    return f"{said}."

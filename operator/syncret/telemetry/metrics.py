@@ -154,6 +154,10 @@ class Metrics:
         """The target Secret of that ExternalSecret was created or its data changed."""
         self.external_secrets.record(namespace, name).changes += 1
 
+    def set_held(self, namespace: str, name: str, held: bool | None) -> None:
+        """Whether a refresh is due and waits for a sync window; None for one without windows."""
+        self.external_secrets.record(namespace, name).held = held
+
     def forget_external_secret(self, namespace: str, name: str) -> None:
         """The ExternalSecret is gone, and its series with it."""
         self.external_secrets.forget(namespace, name)
@@ -214,6 +218,7 @@ class _Record:
     ready: bool | None = None
     last_success: float | None = None
     changes: int = 0
+    held: bool | None = None
 
 
 class ExternalSecretSeries(Collector):
@@ -251,13 +256,20 @@ class ExternalSecretSeries(Collector):
             "Times that the target Secret of the ExternalSecret was created or changed.",
             labels=labels,
         )
+        held = GaugeMetricFamily(
+            "syncret_externalsecret_refresh_held",
+            "Whether a refresh is due and waits for a sync window: 1 or 0; only with syncWindows.",
+            labels=labels,
+        )
         for key, record in records:
+            if record.held is not None:
+                held.add_metric(key, float(record.held))
             if record.ready is not None:
                 ready.add_metric(key, float(record.ready))
             if record.last_success is not None:
                 last_success.add_metric(key, record.last_success)
             changes.add_metric(key, record.changes)
-        yield from (ready, last_success, changes)
+        yield from (ready, last_success, changes, held)
 
 
 class QueueDepth(Collector):

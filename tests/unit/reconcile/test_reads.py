@@ -8,7 +8,7 @@ import pytest
 
 from support.clock import FakeClock
 from syncret.errors import AccessDenied, ProviderError, ProviderUnavailable, Throttled
-from syncret.providers.base import Limits, NotFound, Outcome, Ref, SecretValue
+from syncret.providers.base import Found, Limits, NotFound, Outcome, Query, Ref, SecretValue
 from syncret.reconcile.limits import Breaker, Rate
 from syncret.reconcile.reads import CROWDED, GATHER, KEEP, LOOK, PATIENCE, Reads
 
@@ -43,6 +43,9 @@ class Store:
             }
         finally:
             self.running -= 1
+
+    async def find(self, query: Query, *, page: str = "") -> Found:
+        raise AssertionError(f"not searched here: {query} {page}")
 
     async def check(self) -> None: ...
 

@@ -1,11 +1,24 @@
 """Refresh slots: computed, spread, in order."""
 
+from datetime import UTC, datetime
 from itertools import pairwise
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncret.reconcile.schedule import next_slot
+from support.objects import external_secret
+from syncret.api.externalsecret import ExternalSecret
+from syncret.reconcile.schedule import (
+    LONGEST_SPREAD,
+    NEVER,
+    Due,
+    due_after,
+    first_due,
+    held_until,
+    next_slot,
+)
+from syncret.reconcile.windows import open_at
 
 INTERVALS = st.floats(1.0, 86_400.0)
 TIMES = st.floats(1.6e9, 2.2e9)
@@ -39,3 +52,86 @@ def test_a_fleet_is_spread_over_the_interval() -> None:
         tenths[int((next_slot(f"uid-{number}", interval, now) - now) / 360)] += 1
     assert max(tenths) < 1.25 * fleet / 10
     assert min(tenths[1:9]) > 0.75 * fleet / 10
+
+
+# Sync windows.
+
+NIGHT: dict[str, Any] = {"kind": "Allow", "schedule": "0 2 * * *", "duration": "2h"}
+DAY: dict[str, Any] = {"kind": "Deny", "schedule": "0 8 * * *", "duration": "10h"}
+MIDNIGHT = datetime(2026, 11, 25, tzinfo=UTC).timestamp()
+
+
+def record(key: str = "app/db", interval: str = "1h", *windows: dict[str, Any]) -> ExternalSecret:
+    return external_secret(
+        dataFrom=[{"extract": {"key": key}}],
+        refreshInterval=interval,
+        syncWindows=list(windows or (NIGHT,)),
+    )
+
+
+KEYS = st.text("abc/", min_size=1, max_size=6)
+WINDOWED = st.builds(
+    record, KEYS, st.sampled_from(["1m", "1h", "7h", "48h"]), st.sampled_from([NIGHT, DAY])
+)
+WITHIN = st.floats(MIDNIGHT, MIDNIGHT + 10 * 86_400)
+
+
+def test_what_falls_due_while_it_is_closed_is_due_when_it_opens() -> None:
+    due = due_after(record(), MIDNIGHT + 12 * 3600)
+    assert MIDNIGHT + 12 * 3600 < due.slot < MIDNIGHT + 13.2 * 3600
+    assert due.opens == MIDNIGHT + 26 * 3600
+    assert due.opens <= due.at <= due.opens + LONGEST_SPREAD
+    assert due.held(due.slot)
+    assert not due.held(due.slot - 1)
+    assert not due.held(due.opens)
+
+
+def test_a_fleet_that_waited_is_spread_when_the_window_opens() -> None:
+    dues = [due_after(record(f"key-{number}"), MIDNIGHT + 12 * 3600) for number in range(600)]
+    opens = MIDNIGHT + 26 * 3600
+    thirds = [0, 0, 0]
+    for due in dues:
+        thirds[int((due.at - opens) / (LONGEST_SPREAD / 3))] += 1
+    assert min(thirds) > 150
+
+
+@given(WINDOWED, WITHIN)
+def test_a_refresh_is_due_in_a_window_and_after_its_slot(es: ExternalSecret, served: float) -> None:
+    due = due_after(es, served)
+    assert served < due.slot <= due.opens <= due.at
+    assert open_at(es.refresh.windows, due.at)
+
+
+@given(WINDOWED, WITHIN, st.floats(0.0, 1.0))
+def test_a_restart_finds_what_waits(es: ExternalSecret, served: float, part: float) -> None:
+    """Restarted at any time before the next is due: it is due all the same, and as much is told."""
+    due = due_after(es, served)
+    restarted = served + part * (due.at - served) * 0.999
+    told = due.opens if due.slot <= restarted and due.opens > due.slot else 0.0
+    again = first_due(es, served=restarted, told=told)
+    assert (again.at, again.opens) == (due.at, due.opens)
+    assert again.held(restarted) == due.held(restarted)
+
+
+def test_what_was_told_to_wait_and_was_not_made_while_nobody_worked_is_due_at_once() -> None:
+    opens = MIDNIGHT + 26 * 3600
+    late = first_due(record(), served=opens + 3000, told=opens)
+    assert late.at < opens + 3000
+    assert not late.held(opens + 3000)
+
+
+def test_a_refresh_that_the_window_closed_on_waits_for_the_next() -> None:
+    es = record()
+    closing = MIDNIGHT + 4 * 3600
+    missed = Due(closing - 5, closing - 5, closing - 5)
+    assert held_until(es, missed, closing - 1) is missed
+    waiting = held_until(es, missed, closing + 3)
+    assert (waiting.slot, waiting.opens) == (missed.slot, MIDNIGHT + 26 * 3600)
+    assert waiting.held(closing + 3)
+
+
+def test_without_the_clock_nothing_is_ever_due() -> None:
+    for spec in ({"refreshInterval": "0s"}, {"refreshPolicy": "OnChange"}):
+        es = external_secret(**spec)
+        assert due_after(es, MIDNIGHT) == first_due(es, served=MIDNIGHT, told=0.0) == NEVER
+        assert not NEVER.held(1e18)

@@ -7,17 +7,20 @@ import pytest
 
 from support.apiserver import FakeApiServer
 from support.engine import Engine
-from support.objects import secret_body, store_body
+from support.objects import external_secret, secret_body, store_body
 from support.provider import MemoryProvider
 from syncret.api.externalsecret import ExternalSecretStatus, Source
+from syncret.api.keys import ObjectKey
 from syncret.constants import MANAGED_LABEL
 from syncret.providers.base import NotFound, Outcome, Ref, SecretValue
-from syncret.reconcile.sync import same_versions
+from syncret.reconcile.report import same_versions
+from syncret.reconcile.wanted import Fetched
 from unit.reconcile.payments import (
     KEY,
     NAMESPACE,
     NEW_PASSWORD,
     PASSWORD,
+    STORE,
     TOKEN,
     checksum,
     database,
@@ -291,21 +294,32 @@ async def test_gone_without_a_word_of_the_watch(engine: Engine, world: FakeApiSe
 
 
 def test_only_equal_versions_of_the_same_keys_are_nothing_new() -> None:
-    status = ExternalSecretStatus(sources=(Source("a", "1"), Source("b", "2")))
-
-    def same(**versions: str | None) -> bool:
-        return same_versions(
-            status,
+    own, other = STORE, STORE._replace(name="other")
+    record = external_secret(
+        data=[
+            {"secretKey": "a", "remoteRef": {"key": "a"}},
             {
-                Ref(key): NotFound() if version is None else SecretValue(b"x", version=version)
-                for key, version in versions.items()
+                "secretKey": "b",
+                "remoteRef": {"key": "b"},
+                "sourceRef": {"storeRef": {"name": "other"}},
             },
-        )
+        ]
+    )
+    sources = (Source("a", "1"), Source("b", "2", store="SecretStore/other"))
 
-    assert same(a="1", b="2")
-    assert not same(a="1", b="3")
-    assert not same(a="1")
-    assert not same(a="1", c="2")
-    assert not same(a="1", b=None)
-    status = ExternalSecretStatus(sources=(Source("a", ""),))
-    assert not same(a=""), "a store without versions"
+    def same(*read: tuple[ObjectKey, str, str | None]) -> bool:
+        outcomes: dict[tuple[ObjectKey, Ref], Outcome] = {
+            (store, Ref(key)): NotFound() if version is None else SecretValue(b"x", version=version)
+            for store, key, version in read
+        }
+        status = ExternalSecretStatus(sources=sources)
+        return same_versions(record, status, Fetched(outcomes))
+
+    assert same((own, "a", "1"), (other, "b", "2"))
+    assert not same((own, "a", "1"), (other, "b", "3"))
+    assert not same((own, "a", "1"))
+    assert not same((own, "a", "1"), (other, "c", "2"))
+    assert not same((own, "a", "1"), (own, "b", "2")), "the same key of another store"
+    assert not same((own, "a", "1"), (other, "b", None))
+    sources = (Source("a", ""), Source("b", "2", store="SecretStore/other"))
+    assert not same((own, "a", ""), (other, "b", "2")), "a store without versions"

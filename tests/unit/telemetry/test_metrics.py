@@ -205,6 +205,7 @@ def test_the_page_lists_every_metric_and_no_other(metrics: Metrics) -> None:
     metrics.provider_call(provider="aws", operation="X", outcome="ok", seconds=0.1)
     metrics.rollout("Deployment", "rolled")
     metrics.secret_changed("payments", "db")
+    metrics.set_held("payments", "db", True)
     shown = {}
     for family in metrics.registry.collect():
         if not family.name.startswith("syncret"):

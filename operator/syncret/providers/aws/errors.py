@@ -25,6 +25,8 @@ from syncret.providers.base import NotFound
 
 GET: Final = "GetSecretValue"
 BATCH_GET: Final = "BatchGetSecretValue"
+LIST: Final = "ListSecrets"
+DESCRIBE: Final = "DescribeSecret"
 
 #: What AWS could ask for at most that is still obeyed; an endpoint is not trusted with more.
 MAX_RETRY_AFTER: Final = 3600.0

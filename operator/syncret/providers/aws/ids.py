@@ -39,7 +39,7 @@ def batches(refs: Iterable[Ref]) -> tuple[list[tuple[str, ...]], list[Ref]]:
     arns: list[str] = []
     alone: list[Ref] = []
     for ref in dict.fromkeys(refs):
-        if ref.version:
+        if ref.version or ref.metadata:
             alone.append(ref)
         elif _NAME.fullmatch(ref.key):
             names.append(ref.key)

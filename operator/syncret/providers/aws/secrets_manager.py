@@ -9,6 +9,8 @@ versions. The answers are sorted out so that one secret's trouble is that secret
 - A batch that is refused as a whole, or leaves a secret unanswered, is followed by single reads,
   which tell which secret it was.
 - Where the policy allows no BatchGetSecretValue, everything is read singly.
+
+Tags are read one secret at a time (DescribeSecret); searches are ListSecrets, see ``search.py``.
 """
 
 import asyncio
@@ -21,11 +23,13 @@ from functools import partial
 from typing import Any, Final
 
 from syncret.errors import AccessDenied, ProviderError, ProviderRejected
-from syncret.providers.aws import ids
+from syncret.providers.aws import ids, search
 from syncret.providers.aws.calls import THREADS_PER_STORE, Calls
 from syncret.providers.aws.errors import (
     BATCH_GET,
+    DESCRIBE,
     GET,
+    LIST,
     STORE_WIDE,
     Call,
     CredentialsRefused,
@@ -35,7 +39,7 @@ from syncret.providers.aws.errors import (
     service_failure,
     timed_out,
 )
-from syncret.providers.base import Limits, NotFound, Outcome, Ref, SecretValue
+from syncret.providers.base import Found, Limits, NotFound, Outcome, Query, Ref, SecretValue
 
 logger = logging.getLogger("syncret.providers.aws")
 
@@ -120,6 +124,19 @@ class SecretsManagerClient:
             fetch.end(timed_out(self._place))
         return fetch.result(refs)
 
+    async def find(self, query: Query, *, page: str = "") -> Found:
+        found: Found | NotFound | ProviderError | None = None
+        try:
+            async with asyncio.timeout(self._timeout):
+                found = await self._calls.run(
+                    LIST, partial(self._list, query, page), outcome=outcome_word
+                )
+        except TimeoutError:
+            found = timed_out(self._place)
+        if isinstance(found, Found):
+            return found
+        raise found if isinstance(found, ProviderError) else not_understood(self._place)
+
     async def check(self) -> None:
         problem: Outcome | None = None
         try:
@@ -137,14 +154,17 @@ class SecretsManagerClient:
         self._boto.close()
 
     async def _read(self, fetch: _Fetch, ref: Ref) -> None:
-        try:
-            version = ids.version_parameters(ref.version)
-        except ProviderRejected as malformed:
-            fetch.add(ref, malformed.with_traceback(None))
-            return
-        outcome = await self._calls.run(
-            GET, partial(self._get, ref.key, version), outcome=outcome_word, unless=fetch.ended
-        )
+        operation, call = GET, partial(self._describe, ref.key)
+        if ref.metadata:
+            operation = DESCRIBE
+        else:
+            try:
+                version = ids.version_parameters(ref.version)
+            except ProviderRejected as malformed:
+                fetch.add(ref, malformed.with_traceback(None))
+                return
+            call = partial(self._get, ref.key, version)
+        outcome = await self._calls.run(operation, call, outcome=outcome_word, unless=fetch.ended)
         if isinstance(outcome, STORE_WIDE):
             fetch.end(outcome)
         elif outcome is not None:
@@ -194,6 +214,29 @@ class SecretsManagerClient:
             return _value(answer) or not_understood(self._place)
         except Exception as error:  # noqa: BLE001 - the edge to the SDK
             return failure(error, Call(self._place, GET, key))
+
+    def _describe(self, key: str) -> Outcome:
+        try:
+            answer = self._boto.describe_secret(SecretId=key)
+            if "ARN" not in answer:
+                return not_understood(self._place)
+            if answer.get("DeletedDate"):
+                return NotFound()
+            return SecretValue(search.tags_json(answer))
+        except Exception as error:  # noqa: BLE001 - the edge to the SDK
+            return failure(error, Call(self._place, DESCRIBE, key))
+
+    def _list(self, query: Query, page: str) -> Found | NotFound | ProviderError:
+        try:
+            more = {"NextToken": page} if page else {}
+            answer = self._boto.list_secrets(
+                MaxResults=search.PAGE, Filters=search.filters(query), **more
+            )
+            if "SecretList" not in answer:
+                return not_understood(self._place)
+            return Found(search.matching(query, answer), answer.get("NextToken") or "")
+        except Exception as error:  # noqa: BLE001 - the edge to the SDK
+            return failure(error, Call(self._place, LIST))
 
     def _get_batch(self, batch: tuple[str, ...], token: str) -> _Page | NotFound | ProviderError:
         try:

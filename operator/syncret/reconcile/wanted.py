@@ -1,0 +1,49 @@
+"""What is read for an ExternalSecret, and what came of it. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from syncret.api.data import Query, RemoteRef
+from syncret.api.externalsecret import ExternalSecret
+from syncret.api.keys import ObjectKey
+from syncret.providers.base import Outcome, Ref
+
+
+@dataclass(slots=True)
+class Wanted:
+    """What is wanted of one store, each once, in the order of the spec."""
+
+    refs: dict[Ref, None] = field(default_factory=dict)
+    queries: dict[Query, None] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return f"{sorted(self.refs)}{sorted(map(repr, self.queries))}"
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """What the stores gave: an outcome for each reference, the keys found for each query.
+
+    The keys found are among the references.
+    """
+
+    outcomes: Mapping[tuple[ObjectKey, Ref], Outcome]
+    found: Mapping[tuple[ObjectKey, Query], tuple[str, ...]] = field(default_factory=dict)
+
+
+def ref_of(remote: RemoteRef) -> Ref:
+    """The remote secret that an entry takes its value from."""
+    return Ref(remote.key, remote.version, remote.metadata)
+
+
+def wanted_of(external_secret: ExternalSecret) -> dict[ObjectKey, Wanted]:
+    """By store, in the order in which the spec names them."""
+    wanted: dict[ObjectKey, Wanted] = {store: Wanted() for store in external_secret.stores}
+    for source in external_secret.data_from:
+        if isinstance(source.source, Query):
+            wanted[source.store].queries[source.source] = None
+        else:
+            wanted[source.store].refs[ref_of(source.source)] = None
+    for entry in external_secret.data:
+        wanted[entry.store].refs[ref_of(entry.remote)] = None
+    return wanted

@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import atexit
 import gc
 import logging
 import os
@@ -68,7 +69,8 @@ def program() -> NoReturn:
         sys.excepthook(*sys.exc_info())
         code = 1
     if any(not one.daemon and one is not threading.main_thread() for one in threading.enumerate()):
-        logging.shutdown()
+        # Files that hold a kubeconfig's keys are removed, and the log is written.
+        atexit._run_exitfuncs()  # noqa: SLF001 - the only way to have both
         sys.stdout.flush()
         os._exit(code)
     sys.exit(code)

@@ -192,3 +192,72 @@ async def test_nobody_is_told_of_labels_that_are_under_way(
         await started.settle()
         assert condition(world) == ("True", "Synced")
     assert [reason for _, reason, _ in world.events() if reason == "NamespaceUnknown"] == []
+
+
+async def test_a_search_finds_what_the_namespace_may_read_and_nothing_else(
+    engine: Engine, world: FakeApiServer, provider: MemoryProvider
+) -> None:
+    provider.values |= {"team-b/secret": remote(), "team-a/more": remote()}
+    reads = provider.reads
+    world.edit(
+        "externalsecrets",
+        TEAM,
+        "db",
+        {"spec": {"dataFrom": [{"find": {"name": {"regexp": "."}}}]}},
+    )
+    await engine.settle()
+    assert condition(world) == ("True", "Synced")
+    assert set(world.secret(TEAM, "db")) == {"team-a_db", "team-a_more"}
+    sources = world.get("externalsecrets", TEAM, "db")["status"]["sources"]
+    assert {source["key"] for source in sources} == {"team-a/db", "team-a/more"}
+    assert provider.reads == reads + 1
+
+
+async def test_a_search_that_may_read_nothing_is_like_one_that_finds_nothing(
+    engine: Engine, world: FakeApiServer, provider: MemoryProvider
+) -> None:
+    provider.values = {"team-b/secret": remote()}
+    world.edit(
+        "externalsecrets",
+        TEAM,
+        "db",
+        {"spec": {"dataFrom": [{"find": {"name": {"regexp": "team-b"}}}]}},
+    )
+    await engine.settle()
+    assert condition(world)[0] == "False"
+    (ready,) = world.get("externalsecrets", TEAM, "db")["status"]["conditions"]
+    assert "team-b/secret" not in ready["message"]
+
+
+@pytest.mark.parametrize("key", ["data", "dataFrom"])
+async def test_a_second_store_has_its_own_limits(
+    engine: Engine, world: FakeApiServer, provider: MemoryProvider, key: str
+) -> None:
+    provider.values["team-b/secret"] = remote()
+    scoped = {"namespaces": [TEAM], "remoteKeys": ["{namespace}/*"]}
+    body = store_body("second", uid="store-2", namespace="", conditions=(scoped,))
+    world.put("clustersecretstores", body)
+    source = {"storeRef": {"name": "second", "kind": "ClusterSecretStore"}}
+    reference = {"key": "team-b/secret"}
+    entries = {
+        "data": [{"secretKey": "k", "remoteRef": reference, "sourceRef": source}],
+        "dataFrom": [{"extract": reference, "sourceRef": source}],
+    }
+    reads = provider.reads
+    world.edit("externalsecrets", TEAM, "db", {"spec": {key: entries[key]}})
+    await engine.settle()
+    assert condition(world) == ("False", "KeyNotAllowed")
+    assert provider.reads == reads
+
+
+async def test_stores_of_two_operators_do_not_mix(
+    engine: Engine, world: FakeApiServer, provider: MemoryProvider
+) -> None:
+    body = store_body("second", uid="store-2", namespace="", namespaces=(TEAM,))
+    body["spec"]["controller"] = "another"
+    world.put("clustersecretstores", body)
+    source = {"storeRef": {"name": "second", "kind": "ClusterSecretStore"}}
+    entry = {"secretKey": "k", "remoteRef": {"key": "team-a/db"}, "sourceRef": source}
+    world.edit("externalsecrets", TEAM, "db", {"spec": {"data": [entry]}})
+    await engine.settle()
+    assert condition(world) == ("False", "StoreInvalid")

@@ -20,11 +20,12 @@ from syncret import __version__
 from syncret.api.keys import ObjectKey
 from syncret.assignment import Assignment
 from syncret.cache import Cache
-from syncret.clock import Clock, SystemClock
+from syncret.clock import Clock, SystemClock, sleep
 from syncret.constants import MANAGED_SELECTOR, UNMANAGED_SELECTOR
 from syncret.digest import Digester
 from syncret.digestkey import load_or_create_digest_key
 from syncret.embed import run_kopf
+from syncret.errors import KubeNotFound, SyncretError
 from syncret.keeper import Keeper
 from syncret.kube.client import KubeClient
 from syncret.kube.connection import Connection, find_connection, open_session
@@ -57,6 +58,9 @@ _LEASES: Final = "syncret"
 #: is waited for such a silence.
 _SILENCE: Final = 0.2
 _SILENCE_MOST: Final = 10.0
+
+#: Seconds between two looks at whether the CRDs are there.
+_SERVED_POLL: Final = 1.0
 
 #: The longest wait between two checks of a store that fails: how late its recovery is noticed.
 _STORE_RETRY_CAP: Final = 15.0
@@ -91,6 +95,7 @@ async def run(settings: Settings) -> None:
                 clock=operator.clock,
                 instance=settings.instance,
                 stop=stop,
+                served=_all_served(operator),
                 drain=drain,
             )
         finally:
@@ -109,6 +114,7 @@ class _Operator:
 
     clock: Clock
     connection: Connection
+    kube: KubeClient
     watches: WatchHealth
     watcher: Watcher
     workers: Workers[ObjectKey]
@@ -323,6 +329,7 @@ async def _built(settings: Settings) -> AsyncIterator[_Operator]:
         yield _Operator(
             clock=clock,
             connection=connection,
+            kube=own,
             watches=watches,
             watcher=watcher,
             workers=workers,
@@ -337,6 +344,21 @@ def _groups_of(cache: Cache, key: ObjectKey) -> tuple[ObjectKey | str, ...]:
     """The readers of one store are a group, of several in several; checks of stores are one."""
     external_secret = cache.external_secrets.get(key)
     return external_secret.stores if external_secret is not None else ("other",)
+
+
+async def _all_served(operator: _Operator) -> None:
+    """Waits for what is not served yet: our CRDs, which may be installed after us."""
+    for resource in operator.watcher.by_kopf:
+        while True:
+            try:
+                async for _ in operator.kube.list_pages(resource, metadata_only=True, limit=1):
+                    break
+            except KubeNotFound:
+                await sleep(operator.clock, _SERVED_POLL)
+                continue
+            except SyncretError:
+                pass  # served or not, readiness tells of it, and kopf's watch is tried on and on
+            break
 
 
 async def _lead_when_listed(operator: _Operator) -> None:

@@ -7,6 +7,8 @@ Some of its habits shape this file (seen in kopf 1.45):
   running is brought to its end before, in its cleanup activity;
 - it closes its session when it exits, and after a 401 that stays one: it has a session of its own,
   and ours outlives it;
+- it asks once, when it starts, what the API server serves, and never watches what is not served
+  then: it is started when all of it is;
 - it gives up on a request after a number of failures, and on other things at once, and then ends
   the operator: its retries are endless here, and :mod:`syncret.kube.watchguard` keeps the rest
   from it. Readiness tells what fails.
@@ -14,6 +16,7 @@ Some of its habits shape this file (seen in kopf 1.45):
 
 import asyncio
 import itertools
+import signal
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
@@ -34,9 +37,15 @@ async def run_kopf(
     clock: Clock,
     instance: str,
     stop: asyncio.Event,
+    served: Awaitable[None],
     drain: Callable[[], Awaitable[None]],
 ) -> None:
-    """Runs kopf until a signal or ``stop``; ``drain`` is awaited when the watches have ended."""
+    """Runs kopf until a signal or ``stop``; ``drain`` is awaited when the watches have ended.
+
+    It is started when ``served`` has ended.
+    """
+    if not await _ended_before(stop, served):
+        return
     registry = kopf.OperatorRegistry()
     watcher.register(registry)
 
@@ -62,6 +71,20 @@ async def run_kopf(
         # Not given, kopf looks the user's name up and dies where the uid has none, as in the image.
         identity=instance,  # type: ignore[arg-type]  # a NewType of str that kopf does not export
     )
+
+
+async def _ended_before(stop: asyncio.Event, awaited: Awaitable[None]) -> bool:
+    """Whether it ended; False if a signal or ``stop`` came first. Raises what it raises."""
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):  # kopf takes them over
+        loop.add_signal_handler(number, stop.set)
+    task, stopped = asyncio.ensure_future(awaited), asyncio.ensure_future(stop.wait())
+    await asyncio.wait({task, stopped}, return_when=asyncio.FIRST_COMPLETED)
+    stopped.cancel()
+    if task.cancel():
+        return False
+    task.result()
+    return True
 
 
 def kopf_settings() -> kopf.OperatorSettings:

@@ -120,6 +120,11 @@ class Watcher:
         """What is watched."""
         return tuple(self._handlers)
 
+    @property
+    def by_kopf(self) -> tuple[Resource, ...]:
+        """What kopf watches."""
+        return tuple(resource for resource in self._handlers if resource not in REFLECTED)
+
     def register(self, registry: kopf.OperatorRegistry) -> None:
         """Makes kopf watch what is not reflected."""
 
@@ -130,9 +135,8 @@ class Watcher:
             async def handler(event: Mapping[str, Any], **_: Any) -> None:
                 self.take(resource, event["object"], event["type"] == "DELETED")
 
-        for resource in self._handlers:
-            if resource not in REFLECTED:
-                on(resource)
+        for resource in self.by_kopf:
+            on(resource)
 
     def take(self, resource: Resource, body: Body, deleted: bool) -> None:
         """Takes in an object as it is now, or as it was when it was deleted."""

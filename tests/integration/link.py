@@ -46,6 +46,10 @@ class Link:
             with suppress(OSError):
                 one.shutdown(socket.SHUT_RDWR)
 
+    def restore(self) -> None:
+        """New connections hold again."""
+        self._refuses = False
+
     def close(self) -> None:
         self._server.close()
         self.cut()

@@ -11,12 +11,15 @@ from support.objects import external_secret
 from syncret.api.externalsecret import ExternalSecret
 from syncret.reconcile.schedule import (
     LONGEST_SPREAD,
+    LONGEST_WINDOW,
     NEVER,
     Due,
     due_after,
     first_due,
     held_until,
     next_slot,
+    refresh_seed,
+    wake_time,
 )
 from syncret.reconcile.windows import open_at
 
@@ -135,3 +138,30 @@ def test_without_the_clock_nothing_is_ever_due() -> None:
         es = external_secret(**spec)
         assert due_after(es, MIDNIGHT) == first_due(es, served=MIDNIGHT, told=0.0) == NEVER
         assert not NEVER.held(1e18)
+
+
+def test_who_reads_the_same_refreshes_together_whoever_he_is() -> None:
+    def seed(name: str, key: str, **spec: Any) -> str:
+        return refresh_seed(external_secret(name, dataFrom=[{"extract": {"key": key}}], **spec))
+
+    one = seed("one", "app/db")
+    assert one == seed("other", "app/db", target={"name": "another"})
+    assert one != seed("one", "app/more")
+    assert one != seed("one", "app/db", secretStoreRef={"name": "elsewhere"})
+
+
+@given(TIMES, INTERVALS, st.integers(0, 50_000), st.integers(1, 20))
+def test_an_object_is_woken_when_it_is_due_or_a_little_later(
+    due: float, interval: float, readers: int, batch: int
+) -> None:
+    wake = wake_time(due, interval=interval, readers=readers, batch=batch)
+    assert 0 <= wake - due <= min(interval / 20, LONGEST_WINDOW) + 1e-3
+
+
+def test_in_a_window_as_many_are_woken_together_as_one_call_reads() -> None:
+    interval, readers, batch = 3600.0, 10_000, 20
+    woken = [
+        wake_time(number * interval / readers, interval=interval, readers=readers, batch=batch)
+        for number in range(readers)
+    ]
+    assert len(set(woken)) <= readers / batch + 1

@@ -288,7 +288,7 @@ async def _built(settings: Settings) -> AsyncIterator[_Operator]:
             tail_session,
             connection.server,
             SECRETS,
-            handle=watcher.credential,
+            handle=watcher.unmanaged,
             missed=look_again,
             clock=clock,
             # What we wrote is reflected, and never twice.

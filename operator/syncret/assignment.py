@@ -10,6 +10,7 @@ from itertools import chain
 from typing import Final
 
 from syncret.api.clusterexternalsecret import KIND as CLUSTER_EXTERNAL_SECRET
+from syncret.api.externalsecret import KIND as EXTERNAL_SECRET
 from syncret.api.keys import ObjectKey
 from syncret.cache import Cache
 from syncret.clock import Clock, sleep
@@ -80,6 +81,12 @@ class Assignment:
             (store.key for store in self._cache.stores),
             (external_secret.key for external_secret in self._cache.external_secrets),
             (one.key for one in self._cache.cluster_external_secrets),
+            # Those that are gone and have left keys behind; most have a record above as well.
+            (
+                ObjectKey(EXTERNAL_SECRET, secret.namespace, name)
+                for secret in self._cache.secrets
+                for name in secret.claims
+            ),
         )
         return iter(list(records))
 

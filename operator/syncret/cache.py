@@ -78,10 +78,14 @@ class Cache:
     """The tables, and how they refer to each other."""
 
     def __init__(self) -> None:
-        #: by "store": the key of each store read from; by "target": (namespace, Secret).
+        #: by "store": the key of each store read from; by "target": (namespace, Secret), also of
+        #: the Secrets that it has still to leave.
         self.external_secrets: Table[ObjectKey, ExternalSecret] = Table(
             store=lambda es: es.stores,
-            target=lambda es: ((es.key.namespace, es.target),),
+            target=lambda es: [
+                (es.key.namespace, name)
+                for name in dict.fromkeys((es.target, *es.status.former_secrets))
+            ],
         )
         self.stores: Table[ObjectKey, Store] = Table()
         self.cluster_external_secrets: Table[ObjectKey, ClusterExternalSecret] = Table()
@@ -90,8 +94,13 @@ class Cache:
         self.stamped: Table[ObjectKey, Stamped] = Table(owner=lambda one: (one.owner_uid,))
         #: Empty until the labels of namespaces matter; by name.
         self.namespaces: Table[str, Namespace] = Table()
-        #: by (namespace, name).
-        self.secrets: Table[tuple[str, str], ManagedSecret] = Table()
+        #: by (namespace, name); by "claim": (namespace, ExternalSecret) of those that share it.
+        self.secrets: Table[tuple[str, str], ManagedSecret] = Table(
+            claim=lambda secret: [(secret.namespace, name) for name in secret.claims],
+        )
+        #: Secrets without our label under the name of a target, in a word that changes with what
+        #: matters of them; by (namespace, name).
+        self.unmanaged: Table[tuple[str, str], str] = Table()
         #: by "secret": every (namespace, Secret) that its pods read.
         self.workloads: Table[WorkloadKey, Workload] = Table(
             secret=lambda workload: [

@@ -17,6 +17,13 @@ MANAGED_VALUE: Final = "true"
 MANAGED_SELECTOR: Final = f"{MANAGED_LABEL}={MANAGED_VALUE}"
 UNMANAGED_SELECTOR: Final = f"{MANAGED_LABEL}!={MANAGED_VALUE}"
 
+#: On a Secret: the ExternalSecret that it is the whole of. Put there by Syncret with the first
+#: write, or by the owner of a Secret that is to be taken over.
+OWNER_ANNOTATION: Final = f"{GROUP}/owner"
+
+#: On a Secret that several fill: which keys are whose (``api/claims.py``).
+KEYS_ANNOTATION: Final = f"{GROUP}/merged-keys"
+
 #: On the pod template of a workload: what each Secret held when the workload last (re)started.
 CHECKSUM_ANNOTATION: Final = f"{GROUP}/secrets-checksum"
 

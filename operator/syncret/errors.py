@@ -37,7 +37,11 @@ secret or an id that changes with every call.
     │   └── SecretTooLarge
     ├── TargetError                 the target Secret cannot be written
     │   ├── SecretNotOwned
+    │   ├── SecretNotThere          nobody has made the Secret to merge into
     │   ├── SecretImmutable
+    │   ├── SecretTypeDiffers
+    │   ├── KeyClaimed              another ExternalSecret fills that key of a shared Secret
+    │   ├── TooManyKeys             more than the record of a shared Secret has room for
     │   └── ExternalSecretNotOwned  the one that a ClusterExternalSecret was to make is another's
     ├── SpecInvalid                 an object of ours that the CRD's rules should have refused
     └── KubeError                   the Kubernetes API refused or failed
@@ -45,6 +49,7 @@ secret or an id that changes with every call.
         ├── KubeConflict            a precondition (resourceVersion, uid) does not hold
         │   └── KubeAlreadyExists
         ├── KubeForbidden           the operator lacks a permission: which verb on which resource
+        │   └── NamespaceTerminating
         ├── KubeUnauthorized
         ├── KubeInvalid             422 and 400: the object is refused
         ├── KubeGone                410: a list or watch must start anew
@@ -195,12 +200,28 @@ class SecretNotOwned(TargetError):
     reason = "SecretNotOwned"
 
 
+class SecretNotThere(TargetError):
+    reason = "SecretNotThere"
+
+
 class SecretImmutable(TargetError):
     reason = "SecretImmutable"
 
 
 class ExternalSecretNotOwned(TargetError):
     reason = "ExternalSecretNotOwned"
+
+
+class SecretTypeDiffers(TargetError):
+    reason = "SecretTypeDiffers"
+
+
+class KeyClaimed(TargetError):
+    reason = "KeyClaimed"
+
+
+class TooManyKeys(TargetError):
+    reason = "TooManyKeys"
 
 
 class KubeError(SyncretError):
@@ -227,6 +248,10 @@ class KubeAlreadyExists(KubeConflict):
 
 class KubeForbidden(KubeError):
     reason = "Forbidden"
+
+
+class NamespaceTerminating(KubeForbidden):
+    reason = "NamespaceTerminating"
 
 
 class KubeUnauthorized(KubeError):

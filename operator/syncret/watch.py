@@ -40,6 +40,7 @@ from syncret.api.workload import (
     parse_workload,
 )
 from syncret.cache import Cache
+from syncret.constants import OWNER_ANNOTATION
 from syncret.digest import Digester
 from syncret.kube.resources import (
     CLUSTER_EXTERNAL_SECRETS,
@@ -203,6 +204,25 @@ class Watcher:
         version = "" if deleted else meta["resourceVersion"]
         self.check_stores(self._credential_seen(meta["namespace"], meta["name"], version))
 
+    def unmanaged(self, body: Body, deleted: bool) -> None:
+        """Some Secret without our label, as its metadata, since it changed.
+
+        It may be the credential of a store; or one that an ExternalSecret waits for, to merge into
+        it or to be handed over.
+        """
+        self.credential(body, deleted)
+        meta = body["metadata"]
+        place = (meta["namespace"], meta["name"])
+        if deleted:
+            told, said = self._cache.unmanaged.drop(place), None
+        elif self._cache.external_secrets.count("target", place):
+            said = f"{meta['uid']} {(meta.get('annotations') or {}).get(OWNER_ANNOTATION, '')}"
+            told = self._cache.unmanaged.put(place, said)
+        else:
+            return
+        if told != said:
+            self._add_consumers_of(meta["namespace"], [meta["name"]])
+
     def check_stores(self, keys: Iterable[ObjectKey]) -> None:
         """Lets stores see whether their credentials have changed."""
         for key in keys:
@@ -239,8 +259,14 @@ class Watcher:
         else:
             self._cache.secrets.put(key, record)
         self.credential(body, deleted)  # what we wrote may be what a store authenticates with
-        if deleted or known is None or _content(known) != _content(record):
+        # A write to a shared Secret is known here by now, but its other users have not heard of it.
+        shared = bool(record.claims)
+        if deleted or known is None or shared or _content(known) != _content(record):
             self._add_consumers_of(record.namespace, [record.name])
+            for name in () if deleted else record.claims:
+                claimant = ObjectKey(EXTERNAL_SECRET, record.namespace, name)
+                if self._cache.external_secrets.get(claimant) is None:
+                    self._add(claimant)  # it may be gone since before our start
 
     def workload(self, kind: WorkloadKind, body: Body, deleted: bool) -> None:
         meta = body["metadata"]
@@ -344,7 +370,16 @@ def _differs(old: Store | None, new: Store) -> bool:
 
 
 def _content(record: ManagedSecret) -> tuple[Any, ...]:
-    return (record.uid, record.owner_uid, record.digests, record.immutable, record.labelled)
+    return (
+        record.uid,
+        record.owner_uid,
+        record.digests,
+        record.immutable,
+        record.labelled,
+        record.marked,
+        record.claims,
+        record.type,
+    )
 
 
 def _consumed(workload: Workload | None) -> frozenset[str]:

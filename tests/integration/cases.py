@@ -27,9 +27,10 @@ AWS = "AWS Secrets Manager in eu-central-1"
 NO_SUCH_VERSION = "00000000-0000-0000-0000-000000000000"
 
 FOREIGN = (
-    "{} and was left as it is: choose another spec.target.name in a new ExternalSecret, or delete "
-    "that Secret if nothing needs it."
+    "{} and was left as it is: choose another spec.target.name, delete that Secret if nothing "
+    "needs it{}."
 )
+HAND_OVER = ", or hand it over with the annotation syncret.io/owner: app"
 
 CASES = (
     Case(
@@ -206,7 +207,7 @@ CASES = (
     Case(
         "foreign-secret",
         "SecretNotOwned",
-        FOREIGN.format('The Secret "app" was not made by this ExternalSecret'),
+        FOREIGN.format('The Secret "app" was not made by this ExternalSecret', HAND_OVER),
         fresh=True,
         prepare=foreign_secret,
         break_=Site.spec,
@@ -215,7 +216,7 @@ CASES = (
     Case(
         "foreign-secret-with-our-label",
         "SecretNotOwned",
-        FOREIGN.format('The Secret "app" was not made by this ExternalSecret'),
+        FOREIGN.format('The Secret "app" was not made by this ExternalSecret', HAND_OVER),
         fresh=True,
         prepare=lambda site: foreign_secret(site, labels={"syncret.io/managed": "true"}),
         break_=Site.spec,
@@ -224,19 +225,19 @@ CASES = (
     Case(
         "secret-of-another",
         "SecretNotOwned",
-        FOREIGN.format('The Secret "app" belongs to another object'),
+        FOREIGN.format('The Secret "app" belongs to another object', ""),
         fresh=True,
         prepare=other_secret_of,
         break_=Site.spec,
         mend=lambda site: site.world.delete("ExternalSecret", "first"),
     ),
     Case(
-        "owner-removed",
+        "owner-and-annotation-removed",
         "SecretNotOwned",
-        FOREIGN.format('The Secret "app" was not made by this ExternalSecret'),
+        FOREIGN.format('The Secret "app" was not made by this ExternalSecret', HAND_OVER),
         meddles=True,
         break_=lambda site: site.world.patch(
-            "Secret", "app", {"metadata": {"ownerReferences": None}}
+            "Secret", "app", {"metadata": {"ownerReferences": None, "annotations": None}}
         ),
         mend=lambda site: site.world.delete("Secret", "app"),
     ),

@@ -41,6 +41,14 @@ def change_the_label(world: World) -> None:
     world.patch("Secret", "app", {"metadata": {"labels": {"syncret.io/managed": "no"}}})
 
 
+def remove_the_owner(world: World) -> None:
+    world.patch("Secret", "app", {"metadata": {"ownerReferences": None}})
+
+
+def remove_the_annotation(world: World) -> None:
+    world.patch("Secret", "app", {"metadata": {"annotations": None}})
+
+
 def remove_the_label_and_edit(world: World) -> None:
     """Our watch no longer sees the Secret, so it cannot show the edit either."""
     body = {"metadata": {"labels": None}, "stringData": {"password": "edited by hand"}}
@@ -73,6 +81,8 @@ def replace_it(world: World) -> None:
         delete_it,
         remove_the_label,
         change_the_label,
+        remove_the_owner,
+        remove_the_annotation,
         remove_the_label_and_edit,
         replace_it,
     ],
@@ -98,8 +108,13 @@ def test_what_was_done_by_hand_is_undone(world: World, meddle: Callable[[World],
 
     def restored() -> bool:
         secret = world.find("Secret", "app")
-        labels = secret["metadata"].get("labels") if secret else None
-        return world.data() == DATA and labels == {"syncret.io/managed": "true"}
+        meta = secret["metadata"] if secret else {}
+        return (
+            world.data() == DATA
+            and meta.get("labels") == {"syncret.io/managed": "true"}
+            and meta.get("annotations") == {"syncret.io/owner": "app"}
+            and len(meta.get("ownerReferences", ())) == 1
+        )
 
     world.wait(restored, "the Secret is as it was")
     world.settle()
@@ -123,4 +138,4 @@ def test_labels_and_annotations_of_others_stay(world: World) -> None:
     world.wait_data({"k": b"second"})
     meta = world.get("Secret", "app")["metadata"]
     assert meta["labels"] == {"team": "payments", "syncret.io/managed": "true"}
-    assert meta["annotations"] == {"note": "theirs"}
+    assert meta["annotations"] == {"note": "theirs", "syncret.io/owner": "app"}

@@ -128,6 +128,34 @@ def test_without_patching_secrets_the_secret_stays_as_it_is(
     world.wait_data({"k": b"second"})
 
 
+def test_without_deleting_secrets_what_needs_it_says_so_and_the_rest_works(
+    lonely_world: World, alone: StartAlone, role: NarrowRole
+) -> None:
+    world, permission = lonely_world, ("", "secrets", "delete")
+    role.lack(permission)
+    start(world, alone, role)
+    world.wait_ready()
+    data = [entry("k", world.key("k"))]
+    world.external_secret("frozen", data=data, target={"immutable": True})
+    world.external_secret("moving", data=data, target={"name": "old"})
+    for name in ("frozen", "moving"):
+        world.wait_ready(name)
+
+    world.put("k", "second")
+    world.external_secret("moving", data=data, target={"name": "new"})
+
+    asked = asking(permission, f'in namespace "{world.namespace}"')
+    assert world.wait_ready("frozen", status="False", reason="Forbidden")["message"] == asked
+    assert world.data("frozen") == {"k": b"first"}
+    world.wait_data({"k": b"second"})
+    world.wait_data({"k": b"second"}, "new")
+    told = ("Warning", "FormerSecretNotLeft", f'The former Secret "old" is still there: {asked}')
+    world.wait(lambda: told in world.events("moving"), "it is told")
+    role.lack()
+    world.wait_data({"k": b"second"}, "frozen")
+    world.wait(lambda: world.data("old") is None, "the former Secret is deleted")
+
+
 def test_without_patching_workloads_the_event_says_so_and_the_restart_is_made_later(
     lonely_world: World, alone: StartAlone, role: NarrowRole
 ) -> None:
@@ -251,6 +279,11 @@ def test_every_permission_of_the_chart_is_used_and_no_other_is_asked_for(
         lambda: world.api.get("ClusterSecretStore", shared["metadata"]["name"], "").get("status"),  # type: ignore[union-attr]
         "the shared store is checked",
     )
+
+    world.external_secret("moving", data=[entry("k", world.key("k"))], target={"name": "old"})
+    world.wait_ready("moving")
+    world.external_secret("moving", data=[entry("k", world.key("k"))], target={"name": "new"})
+    world.wait(lambda: world.data("new") and world.data("old") is None, "the former one is deleted")
 
     assert world.operator.stop() == 0
     role, own = world.api.get("ClusterRole", "syncret"), world.api.get("Role", "syncret", NAMESPACE)

@@ -25,7 +25,12 @@ EXTERNAL_SECRET = manifests.external_secret(
     "NAMESPACE",
     data=[entry("k", "key"), entry("l", "key", "a.b.0", "AWSPREVIOUS")],
     extract=[remote("key", "p", "v")],
-    target={"name": "t"},
+    target={
+        "name": "t",
+        "creationPolicy": "Owner",
+        "deletionPolicy": "Delete",
+        "immutable": True,
+    },
     rollout={"mode": "Auto"},
 )
 EXTERNAL_SECRET["spec"]["secretStoreRef"]["kind"] = "SecretStore"
@@ -252,6 +257,60 @@ REFUSED: list[Refusal] = [
         "es",
         {"spec.target.name": "Upper"},
         f"spec.target.name: Invalid value: {SECRET_NAME}",
+    ),
+    (
+        "es",
+        {"spec.target.creationPolicy": "Mine"},
+        (
+            'spec.target.creationPolicy: Unsupported value: "Mine": supported values: "Owner", '
+            '"Orphan", "Merge", "CreateOrMerge", "None"'
+        ),
+    ),
+    (
+        "es",
+        {"spec.target.deletionPolicy": "Keep"},
+        (
+            'spec.target.deletionPolicy: Unsupported value: "Keep": supported values: "Retain", '
+            '"Delete", "Merge"'
+        ),
+    ),
+    *(
+        (
+            "es",
+            {"spec.target.creationPolicy": policy, "spec.target.immutable": ABSENT},
+            (
+                "spec.target.deletionPolicy: Invalid value: Delete removes the whole Secret, so it "
+                "needs the creationPolicy Owner; Merge removes the keys that are gone"
+            ),
+        )
+        for policy in ("Orphan", "Merge", "CreateOrMerge", "None")
+    ),
+    *(
+        (
+            "es",
+            {
+                "spec.target.creationPolicy": "None",
+                "spec.target.deletionPolicy": policy,
+                "spec.target.immutable": ABSENT,
+            },
+            (
+                "spec.target.deletionPolicy: Invalid value: deletionPolicy has no meaning with the "
+                "creationPolicy None, which writes no Secret: leave it out"
+            ),
+        )
+        for policy in ("Retain", "Merge")
+    ),
+    *(
+        (
+            "es",
+            {"spec.target.creationPolicy": policy, "spec.target.deletionPolicy": ABSENT},
+            (
+                "spec.target.immutable: Invalid value: immutable needs the creationPolicy Owner "
+                "or Orphan, because a shared Secret is not one ExternalSecret's to freeze: leave "
+                "it out"
+            ),
+        )
+        for policy in ("Merge", "CreateOrMerge", "None")
     ),
     *(
         (
@@ -615,38 +674,6 @@ def test_what_may_be_left_out_may_be_left_out(
     said = tried(installed, changed(body, changes))
 
     assert "dry run" in said, said
-
-
-@pytest.mark.parametrize(
-    ("before", "after", "refused"),
-    [
-        ({"name": "a"}, {"name": "b"}, True),
-        ({"name": "a"}, ABSENT, True),
-        (ABSENT, {"name": "b"}, True),
-        (ABSENT, {"name": "app"}, False),  # it says what was meant all along
-        ({"name": "app"}, ABSENT, False),
-    ],
-)
-def test_the_target_is_fixed(
-    before: Any, after: Any, refused: bool, quiet_world: World, installed: Cluster
-) -> None:
-    """Else the Secret of the old name would be left behind, or go from under its users."""
-    body = in_namespace(EXTERNAL_SECRET, quiet_world.namespace)
-    # Nothing to do for an operator that happens to run: the store does not exist.
-    body = changed(body, {"spec.secretStoreRef.name": "absent"})
-    quiet_world.delete("ExternalSecret", "app")
-    quiet_world.api.create(changed(body, {"spec.target": before}))
-
-    said = tried(installed, changed(body, {"spec.target": after}), "replace")
-
-    if refused:
-        assert (
-            "spec.target.name: Forbidden: the target Secret cannot be changed after creation "
-            "(without spec.target.name it is the ExternalSecret's own name); create another "
-            "ExternalSecret for the new Secret, move its users, then delete this one"
-        ) in said
-    else:
-        assert "replaced (server dry run)" in said
 
 
 def documented() -> list[tuple[str, Body]]:

@@ -94,7 +94,7 @@ def test_the_secret_is_named_marked_and_owned(world: World) -> None:
     owner = world.get("ExternalSecret", "app")
     assert secret["type"] == "Opaque"
     assert secret["metadata"]["labels"] == {"syncret.io/managed": "true"}
-    assert "annotations" not in secret["metadata"]
+    assert secret["metadata"]["annotations"] == {"syncret.io/owner": "app"}
     assert secret["metadata"]["ownerReferences"] == [
         {
             "apiVersion": "syncret.io/v1alpha1",
@@ -127,6 +127,7 @@ def test_the_status_says_what_was_done_and_no_more(world: World) -> None:
         "dataHash",
         "sources",
         "keys",
+        "secretName",
     }
     assert status["syncedGeneration"] == body["metadata"]["generation"] == 1
     assert status["keys"] == ["password"]

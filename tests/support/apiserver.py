@@ -54,6 +54,9 @@ class Refusal(Exception):
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
+#: What the API server does to an object that a finalizer keeps.
+_DELETING = {"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}}
+
 #: Looks at a call; may return or raise a Refusal to answer with, or change the world.
 Interception = Callable[[Call], Refusal | None]
 
@@ -77,6 +80,8 @@ class FakeApiServer:
         self.calls: list[Call] = []
         #: Every byte that was sent back.
         self.answered = bytearray()
+        #: Whether dependents go with their owner at once, or never.
+        self.collects = True
         self._version = 0
         self._uids = 0
         self._interceptors: list[_Interceptor] = []
@@ -133,11 +138,21 @@ class FakeApiServer:
         return self._store(place, merged(self.objects[place], patch))
 
     def remove(self, plural: str, namespace: str, name: str) -> None:
-        """Somebody deletes an object."""
-        place = Place(plural, namespace, name)
+        """Somebody deletes an object; its dependents are collected at once."""
+        self._delete(Place(plural, namespace, name))
+
+    def _delete(self, place: Place) -> None:
+        if self.objects[place]["metadata"].get("finalizers"):
+            self._store(place, merged(self.objects[place], _DELETING))
+            return
         body = self.objects.pop(place)
         body["metadata"]["resourceVersion"] = self._next_version()
         self.changes.append(("DELETED", place, deepcopy(body)))
+        uid = body["metadata"]["uid"]
+        for other, owned in list(self.objects.items()) if self.collects else ():
+            references = owned["metadata"].get("ownerReferences") or ()
+            if other.namespace == place.namespace and [one["uid"] for one in references] == [uid]:
+                self._delete(other)
 
     def secret(self, namespace: str, name: str) -> dict[str, bytes]:
         """The data of a Secret."""
@@ -198,13 +213,15 @@ class FakeApiServer:
             case "POST":
                 if known is not None:
                     raise Refusal(409, "AlreadyExists")
-                return self._add(place, body, manager=manager)
+                dry_run = request.query.get("dryRun") == "All"
+                return self._add(place, body, manager=manager, dry_run=dry_run)
             case "GET" if not place.name:
                 return self._list(place, request.query.get("labelSelector", ""))
             case "GET" if known is not None:
                 return deepcopy(known)
             case "DELETE" if known is not None:
-                self.remove(*place)
+                _check_deletion(known, body.get("preconditions") or {})
+                self._delete(place)
                 return deepcopy(known)
             case "PATCH" if "apply-patch" in request.content_type:
                 return self._apply(place, body, manager, force=request.query["force"] == "true")
@@ -237,13 +254,17 @@ class FakeApiServer:
             raise Refusal(409, "Conflict")
         return self._store(place, merged(known, body), manager)
 
-    def _add(self, place: Place, body: Mapping[str, Any], *, manager: str = "") -> Body:
+    def _add(
+        self, place: Place, body: Mapping[str, Any], *, manager: str = "", dry_run: bool = False
+    ) -> Body:
         self._uids += 1
         meta = {"uid": f"{self._uids:08}-0000-4000-8000-000000000000", **body["metadata"]}
         if place.plural not in {"secrets", "events"}:
             meta["generation"] = 1
         _check_data(body)
         stored = {**body, "metadata": meta}
+        if dry_run:
+            return {**stored, "metadata": {"resourceVersion": "", **meta}}
         self._write(place, stored, manager)
         self.changes.append(("ADDED", place, deepcopy(stored)))
         return deepcopy(stored)
@@ -253,6 +274,10 @@ class FakeApiServer:
         _check_data(body)
         if known.get("immutable") and known.get("data") != body.get("data"):
             raise Refusal(422, "Invalid", cause="data")
+        if known.get("immutable") and not body.get("immutable"):
+            raise Refusal(422, "Invalid", cause="immutable")
+        if place.plural == "secrets" and known.get("type") != body.get("type"):
+            raise Refusal(422, "Invalid", cause="type")
         body["metadata"] = {
             **body["metadata"],
             "uid": known["metadata"]["uid"],
@@ -310,6 +335,8 @@ def _labelled(body: Body, label: str, value: str | None = None) -> bool:
 
 def _status(refusal: Refusal, call: Call) -> Body:
     causes = [{"field": refusal.cause, "reason": "FieldValueInvalid"}] if refusal.cause else []
+    if refusal.cause == "NamespaceTerminating":
+        causes = [{"reason": refusal.cause}]
     return {
         "kind": "Status",
         "reason": refusal.reason,
@@ -336,6 +363,12 @@ def _check_preconditions(known: Body, patch: Body) -> None:
     if wanted.get("uid", meta["uid"]) != meta["uid"]:
         raise Refusal(422, "Invalid", cause="metadata.uid")
     if wanted.get("resourceVersion", meta["resourceVersion"]) != meta["resourceVersion"]:
+        raise Refusal(409, "Conflict")
+
+
+def _check_deletion(known: Body, wanted: Mapping[str, str]) -> None:
+    meta = known["metadata"]
+    if any(value != meta[key] for key, value in wanted.items()):
         raise Refusal(409, "Conflict")
 
 

@@ -230,7 +230,7 @@ class Engine:
             self._labelled.discard(place)
             self.watcher.secret(body, True)
         if labels.get(MANAGED_LABEL) != MANAGED_VALUE:
-            self.watcher.credential({"metadata": body["metadata"]}, deleted)
+            self.watcher.unmanaged({"metadata": body["metadata"]}, deleted)
 
 
 @asynccontextmanager

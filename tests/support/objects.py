@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from syncret.api.externalsecret import ExternalSecret, parse_external_secret
-from syncret.constants import CHECKSUM_ANNOTATION, MANAGED_LABEL, MANAGED_VALUE
+from syncret.constants import CHECKSUM_ANNOTATION, MANAGED_LABEL, MANAGED_VALUE, OWNER_ANNOTATION
 
 
 def external_secret_body(
@@ -133,10 +133,15 @@ def secret_body(
     uid: str = "secret-1",
     version: int = 1,
     owner: str = "uid-1",
+    owner_name: str = "",
     managed: bool = True,
     immutable: bool = False,
 ) -> dict[str, Any]:
-    """A Secret as the API server gives it; ``owner``: the uid of its ExternalSecret, "": none."""
+    """A Secret as the API server gives it.
+
+    ``owner``: the uid of its ExternalSecret, "": none; ``owner_name``: its name, "db" that of the
+    usual one.
+    """
     meta: dict[str, Any] = {
         "name": name,
         "namespace": namespace,
@@ -145,8 +150,18 @@ def secret_body(
     }
     if managed:
         meta["labels"] = {MANAGED_LABEL: MANAGED_VALUE}
+    owner_name = owner_name or ("db" if owner == "uid-1" else "another")
     if owner:
-        meta["ownerReferences"] = [{"uid": owner, "controller": True}]
+        meta["annotations"] = {OWNER_ANNOTATION: owner_name}
+        meta["ownerReferences"] = [
+            {
+                "apiVersion": "syncret.io/v1alpha1",
+                "kind": "ExternalSecret",
+                "name": owner_name,
+                "uid": owner,
+                "controller": True,
+            }
+        ]
     body: dict[str, Any] = {
         "apiVersion": "v1",
         "kind": "Secret",

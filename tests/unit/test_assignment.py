@@ -7,12 +7,16 @@ from typing import cast
 import pytest
 
 from support.clock import FakeClock
-from support.objects import external_secret_body, store_body
+from support.objects import external_secret_body, secret_body, store_body
+from syncret.api.claims import Claim, render_claims
 from syncret.api.externalsecret import parse_external_secret
 from syncret.api.keys import ObjectKey
+from syncret.api.secret import parse_secret
 from syncret.api.store import parse_store
 from syncret.assignment import Assignment
 from syncret.cache import Cache
+from syncret.constants import KEYS_ANNOTATION
+from syncret.digest import Digester
 from syncret.keeper import Keeper
 from syncret.queue import Queue
 from syncret.shards import shard_of
@@ -62,6 +66,15 @@ class World:
         shared = parse_store("ClusterSecretStore", store_body(kind="ClusterSecretStore"))
         self.cache.stores.put(shared.key, shared)
         self.shared = shared.key
+
+    def leave_keys(self, namespace: str, name: str) -> ObjectKey:
+        """A Secret has keys of an ExternalSecret that is gone."""
+        body = secret_body("app", {"a": b"x"}, namespace=namespace, owner="")
+        claims = render_claims({name: Claim(("a",))}, namespace=namespace, secret="app")
+        body["metadata"]["annotations"] = {KEYS_ANNOTATION: claims}
+        record = parse_secret(body, Digester(b"k" * 32))
+        self.cache.secrets.put((namespace, "app"), record)
+        return ObjectKey("ExternalSecret", namespace, name)
 
     async def take_all(self) -> set[ObjectKey]:
         depth = self.queue.depth()
@@ -121,3 +134,13 @@ async def test_a_shard_is_empty_when_its_last_run_has_ended(world: World) -> Non
     assert emptying.done()
     assert world.forgotten == [running.namespace]
     assert await world.take_all() == {world.keys[other]}, "nothing of the other shard is lost"
+
+
+async def test_those_that_are_gone_and_left_keys_behind_are_worked_on_as_well() -> None:
+    world = World()
+    gone = world.leave_keys(MINE, "gone")
+    world.leave_keys(THEIRS, "gone")
+    shard = shard_of(MINE, SHARDS)
+    world.keeper.held.add(shard)
+    world.assignment.gained(shard)
+    assert await world.take_all() == {world.keys[MINE], gone, world.shared}

@@ -294,7 +294,12 @@ FULL_SPEC: dict[str, Any] = {
         {"kind": "Allow", "schedule": "0 2 * * *", "duration": "2h", "timeZone": "Europe/Berlin"}
     ],
     "secretStoreRef": {"name": "aws", "kind": "ClusterSecretStore"},
-    "target": {"name": "one"},
+    "target": {
+        "name": "one",
+        "creationPolicy": "Orphan",
+        "deletionPolicy": "Retain",
+        "immutable": True,
+    },
     "data": [
         {
             "secretKey": "password",
@@ -381,6 +386,9 @@ OTHER_VALUES = {
     "optional": False,
     "priorityPolicy": "Strict",
     "conflictPolicy": "Error",
+    "creationPolicy": "Owner",
+    "deletionPolicy": "Merge",
+    "immutable": False,
 }
 OTHER_KINDS = {"ClusterSecretStore": "SecretStore", "Allow": "Deny"}
 SPEC_LEAVES = list(leaves(schema_of("externalsecrets")["properties"]["spec"]))
@@ -433,6 +441,8 @@ def test_the_status_that_is_written_and_that_of_the_crd_have_the_same_fields() -
         force_sync="fake",
         held_until=when,
         targets=(RolloutTarget("Deployment", "api", "u", "fake", when),),
+        secret_name="db",
+        former_secrets=("old",),
     )
     patch = status_patch(ExternalSecretStatus(), full)
     assert patch is not None

@@ -14,6 +14,7 @@ from typing import Any, Final, Literal, TypeVar
 from syncret.api.data import DataEntry, DataFrom, parse_data, parse_data_from, parse_store_ref
 from syncret.api.keys import ObjectKey
 from syncret.api.refresh import Refresh, parse_force_sync, parse_refresh
+from syncret.api.target import TargetPolicy, parse_target
 from syncret.errors import SpecInvalid
 
 KIND: Final = "ExternalSecret"
@@ -23,6 +24,7 @@ T = TypeVar("T")
 RolloutMode = Literal["Auto", "None"]
 
 _DEFAULT_REFRESH: Final = Refresh()
+_DEFAULT_TARGET: Final = TargetPolicy()
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +77,11 @@ class RolloutTarget:
 
 @dataclass(frozen=True, slots=True)
 class ExternalSecretStatus:
-    """What was reported last. The empty record is that of an object never synced."""
+    """What was reported last. The empty record is that of an object never synced.
+
+    ``data_hash``: "" after a sync that left no Secret. ``secret_name``: the Secret that was
+    written, ``former_secrets``: those before it that are still to be left.
+    """
 
     ready: Condition | None = None
     synced_generation: int | None = None
@@ -87,6 +93,8 @@ class ExternalSecretStatus:
     force_sync: str = ""
     held_until: str = ""
     targets: tuple[RolloutTarget, ...] = ()
+    secret_name: str = ""
+    former_secrets: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +114,7 @@ class ExternalSecret:
     data: tuple[DataEntry, ...]
     data_from: tuple[DataFrom, ...]
     rollout_mode: RolloutMode
+    policy: TargetPolicy = _DEFAULT_TARGET
     force_sync: str = ""
     deleting: bool = False
     problem: str = ""
@@ -119,6 +128,7 @@ def parse_external_secret(body: Mapping[str, Any]) -> ExternalSecret:
     namespace, name = intern(meta["namespace"]), meta["name"]
     problem = ""
     refresh = _DEFAULT_REFRESH
+    policy = _DEFAULT_TARGET
     store: ObjectKey | None = None
     data: tuple[DataEntry, ...] = ()
     data_from: tuple[DataFrom, ...] = ()
@@ -126,6 +136,7 @@ def parse_external_secret(body: Mapping[str, Any]) -> ExternalSecret:
         if reference := spec.get("secretStoreRef"):
             store = parse_store_ref(reference, namespace)
         refresh = _shared(parse_refresh(spec))
+        policy = parse_target(spec)
         data = parse_data(spec, namespace=namespace, default=store)
         data_from = parse_data_from(spec, namespace=namespace, default=store)
         if not data and not data_from:
@@ -147,6 +158,7 @@ def parse_external_secret(body: Mapping[str, Any]) -> ExternalSecret:
         data=data,
         data_from=data_from,
         rollout_mode="None" if (spec.get("rollout") or {}).get("mode") == "None" else "Auto",
+        policy=policy,
         force_sync=parse_force_sync(meta),
         deleting="deletionTimestamp" in meta,
         problem=problem,
@@ -192,6 +204,8 @@ def _parse_status(status: Mapping[str, Any]) -> ExternalSecretStatus:
             ),
             force_sync=status.get("forceSync") or "",
             held_until=status.get("heldUntil") or "",
+            secret_name=status.get("secretName") or "",
+            former_secrets=tuple(status.get("formerSecrets") or ()),
             targets=tuple(
                 RolloutTarget(
                     kind=intern(t["kind"]),

@@ -2,13 +2,23 @@
 
 import base64
 import binascii
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from sys import intern
-from typing import Any
+from typing import Any, Final
 
-from syncret.constants import MANAGED_LABEL, MANAGED_VALUE
+from syncret.api.claims import NO_CLAIMS, Claims, parse_claims
+from syncret.constants import (
+    GROUP,
+    KEYS_ANNOTATION,
+    MANAGED_LABEL,
+    MANAGED_VALUE,
+    OWNER_ANNOTATION,
+)
 from syncret.digest import Digester
+
+#: The type of a Secret that says nothing else.
+DEFAULT_TYPE: Final = "Opaque"
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,8 +26,10 @@ class ManagedSecret:
     """What the cache keeps of a Secret that carries our label.
 
     ``digests`` has one keyed digest per key of ``.data`` (see ``syncret.digest``). ``owner_uid``
-    is the uid of the controlling owner reference, "" without one. ``labelled``: it has our label,
-    without which the watch does not see it.
+    is the uid of the controlling owner reference, "" without one, and ``owner_name`` its name if
+    it is an ExternalSecret. ``labelled``: it has our label, without which the watch does not see
+    it. ``marked``: the ExternalSecret that our annotation names as its owner. ``claims``: the keys
+    of those that share it. ``held``: it is being deleted, or a finalizer would keep it.
     """
 
     namespace: str
@@ -28,6 +40,11 @@ class ManagedSecret:
     digests: Mapping[str, bytes]
     immutable: bool = False
     labelled: bool = True
+    owner_name: str = ""
+    marked: str = ""
+    claims: Claims = field(default_factory=lambda: NO_CLAIMS)
+    type: str = DEFAULT_TYPE
+    held: bool = False
 
     def older_than(self, other: "ManagedSecret") -> bool:
         """Whether this shows an earlier state of the same Secret.
@@ -42,9 +59,20 @@ class ManagedSecret:
         except ValueError:
             return False
 
-    def published(self, digester: Digester) -> str:
-        """The digest of all of its data, as ``status.dataHash`` shows it."""
-        return publish_data(digester, self.namespace, self.name, self.digests)
+    @property
+    def standing(self) -> str:
+        """Which Secret it is, and who shares it."""
+        shares = (f"{name}={','.join(claim.keys)}" for name, claim in sorted(self.claims.items()))
+        return " ".join((self.uid, *shares))
+
+    def holds(self, keys: Collection[str], published: str, digester: Digester) -> bool:
+        """Whether it holds, under these keys, what ``status.dataHash`` published."""
+        digests = self.digests
+        if len(keys) != len(digests):
+            digests = {key: digests[key] for key in keys if key in digests}
+            if len(digests) != len(keys):
+                return False
+        return publish_data(digester, self.namespace, self.name, digests) == published
 
 
 def publish_data(
@@ -57,6 +85,7 @@ def publish_data(
 def parse_secret(body: Mapping[str, Any], digester: Digester) -> ManagedSecret:
     """The record of a Secret's body."""
     meta = body["metadata"]
+    annotations = meta.get("annotations") or {}
     return ManagedSecret(
         namespace=intern(meta["namespace"]),
         name=meta["name"],
@@ -69,6 +98,15 @@ def parse_secret(body: Mapping[str, Any], digester: Digester) -> ManagedSecret:
         },
         immutable=bool(body.get("immutable")),
         labelled=(meta.get("labels") or {}).get(MANAGED_LABEL) == MANAGED_VALUE,
+        owner_name=_owner_name(meta),
+        marked=annotations.get(OWNER_ANNOTATION) or "",
+        claims=parse_claims(
+            annotations.get(KEYS_ANNOTATION) or "",
+            namespace=meta["namespace"],
+            secret=meta["name"],
+        ),
+        type=intern(body.get("type") or DEFAULT_TYPE),
+        held="deletionTimestamp" in meta or bool(meta.get("finalizers")),
     )
 
 
@@ -77,6 +115,19 @@ def controller_uid(meta: Mapping[str, Any]) -> str:
     for owner in meta.get("ownerReferences") or ():
         if owner.get("controller"):
             return str(owner["uid"])
+    return ""
+
+
+def is_external_secret(reference: Mapping[str, Any]) -> bool:
+    """Whether an owner reference is one to an ExternalSecret of ours."""
+    group = str(reference.get("apiVersion") or "").partition("/")[0]
+    return reference.get("kind") == "ExternalSecret" and group == GROUP
+
+
+def _owner_name(meta: Mapping[str, Any]) -> str:
+    for owner in meta.get("ownerReferences") or ():
+        if owner.get("controller"):
+            return str(owner.get("name") or "") if is_external_secret(owner) else ""
     return ""
 
 

@@ -170,16 +170,20 @@ class KubeClient:
         namespace: str = "",
         field_manager: str,
         metadata_only: bool = False,
+        dry_run: bool = False,
         timeout: float | None = None,
     ) -> Body:
-        """Makes an object; KubeAlreadyExists if the name is taken. Never sent twice."""
+        """Makes an object; KubeAlreadyExists if the name is taken. Never sent twice.
+
+        ``dry_run``: all that would keep it from being made is looked at, and nothing is made.
+        """
         return await self._call(
             _Request(
                 "POST",
                 "create",
                 resource,
                 namespace=namespace,
-                query={"fieldManager": field_manager},
+                query={"fieldManager": field_manager, **({"dryRun": "All"} if dry_run else {})},
                 accept=METADATA if metadata_only else _JSON,
                 content_type=_JSON,
                 creates=(body.get("metadata") or {}).get("name", ""),

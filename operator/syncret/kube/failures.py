@@ -22,6 +22,7 @@ from syncret.errors import (
     KubeThrottled,
     KubeUnauthorized,
     KubeUnavailable,
+    NamespaceTerminating,
 )
 from syncret.kube.resources import SECRETS, Resource
 
@@ -57,7 +58,8 @@ def failure(  # noqa: C901, PLR0911 - a table of statuses
                 f"The API server refuses the operator's credentials ({call.what}).", status=status
             )
         case 403:
-            return KubeForbidden(_forbidden(call), status=status)
+            kind = NamespaceTerminating if _terminating(call) else KubeForbidden
+            return kind(_forbidden(call), status=status)
         case 404:
             return KubeNotFound(_not_found(call), status=status)
         case 409 if call.status.reason == "AlreadyExists":
@@ -147,7 +149,7 @@ def _forbidden(call: _Call) -> str:
             "ServiceAccount."
         )
     # The operator may do it, but not this one, not here, not now: admission has refused.
-    if any(cause["reason"] == "NamespaceTerminating" for cause in call.status.causes):
+    if _terminating(call):
         return f'The namespace "{call.namespace}" is being deleted: nothing is created in it.'
     if "exceeded quota" in call.status.message:
         return (
@@ -158,6 +160,10 @@ def _forbidden(call: _Call) -> str:
         f"An admission rule of the cluster refused to {call.verb} {call.object}"
         f"{_quoted(call)}: see the cluster's admission policies and webhooks."
     )
+
+
+def _terminating(call: _Call) -> bool:
+    return any(cause["reason"] == "NamespaceTerminating" for cause in call.status.causes)
 
 
 def _not_found(call: _Call) -> str:

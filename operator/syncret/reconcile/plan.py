@@ -8,13 +8,14 @@ that is not due.
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from syncret.api.externalsecret import ExternalSecret, ExternalSecretStatus
 from syncret.api.refresh import Refresh
 from syncret.api.secret import ManagedSecret
 from syncret.api.store import Store
 from syncret.digest import Digester
+from syncret.reconcile.ownership import beyond_repair, in_shape
 from syncret.reconcile.schedule import Due
 
 
@@ -27,6 +28,7 @@ class Reason(Enum):
     STORE = "store changed"
     MISSING = "Secret missing"
     DRIFT = "Secret differs from what was written"
+    MARKS = "Secret lost a mark, or has another key"
     DUE = "refresh due"
     RETRY = "retry"
 
@@ -62,8 +64,13 @@ class Context(NamedTuple):
     #: Of each store: uid and generation, and whether it is Ready.
     stores: tuple[tuple[str, int] | None, ...]
     stores_ready: tuple[str, ...]
-    secret_uid: str
+    #: Which Secret it is, and who shares it.
+    secret: str
     grants: tuple[Grant, ...] = ()
+
+
+#: What may be put right without the store.
+MENDABLE: Final = frozenset({Reason.MISSING, Reason.DRIFT, Reason.MARKS})
 
 
 @dataclass(slots=True)
@@ -85,6 +92,7 @@ class SyncState:
     failed: Reason | None = None
     retry: float = 0.0
     rollout_failures: int = field(default=0)
+    leaving_failures: int = field(default=0)
 
 
 def context_of(
@@ -92,14 +100,19 @@ def context_of(
     stores: Sequence[Store | None],
     secret: ManagedSecret | None,
     grants: Sequence[Grant] = (),
+    *,
+    unmanaged: str = "",
 ) -> Context:
-    """What an attempt made now depends on; ``stores`` in the order of the record."""
+    """What an attempt made now depends on; ``stores`` in the order of the record.
+
+    ``unmanaged``: what is known of a Secret of that name without our label.
+    """
     return Context(
         generation=external_secret.generation,
         force_sync=external_secret.force_sync,
         stores=tuple((store.uid, store.generation) if store else None for store in stores),
         stores_ready=tuple(store.ready_status if store else "" for store in stores),
-        secret_uid=secret.uid if secret is not None else "",
+        secret=secret.standing if secret is not None else unmanaged,
         grants=tuple(grants),
     )
 
@@ -118,17 +131,17 @@ def read_reason(
 
     ``state.due`` has to be of now: no sync window that it lies in has closed since.
     """
-    wanted = _wanted(external_secret, state, context=context, secret=secret, digester=digester)
+    asked = wanted(external_secret, state, context=context, secret=secret, digester=digester)
     due = wall >= state.due.at
     if state.failures:
         if context == state.context and monotonic < state.retry:
             return None
         # What only the clock asked for is not tried again while the sync windows are closed.
-        return Reason.RETRY if wanted or due or state.failed is not Reason.DUE else None
-    return wanted or (Reason.DUE if due else None)
+        return Reason.RETRY if asked or due or state.failed is not Reason.DUE else None
+    return asked or (Reason.DUE if due else None)
 
 
-def _wanted(  # noqa: PLR0911 - one for each reason, in their order
+def wanted(
     external_secret: ExternalSecret,
     state: SyncState,
     *,
@@ -150,16 +163,33 @@ def _wanted(  # noqa: PLR0911 - one for each reason, in their order
             return Reason.STORE  # the right was taken away while nobody worked
     elif not once and _other_stores(context, state.context):
         return Reason.STORE
+    return _wrong(external_secret, status, secret=secret, digester=digester)
+
+
+def _wrong(
+    external_secret: ExternalSecret,
+    status: ExternalSecretStatus,
+    *,
+    secret: ManagedSecret | None,
+    digester: Digester,
+) -> Reason | None:
+    """What is wrong with the Secret."""
+    if not external_secret.policy.writes or not status.data_hash:
+        return None  # there is to be no Secret
     if secret is None:
         return Reason.MISSING
     if not holds_synced(secret, status, digester):
         return Reason.DRIFT
+    if beyond_repair(external_secret, secret, status.keys):
+        return Reason.DRIFT
+    if not in_shape(external_secret, secret, status.keys):
+        return Reason.MARKS
     return None
 
 
 def holds_synced(secret: ManagedSecret, status: ExternalSecretStatus, digester: Digester) -> bool:
-    """Whether the Secret holds what the status says was synced."""
-    return secret.published(digester) == status.data_hash
+    """Whether the Secret holds what the status says was synced, perhaps beside other keys."""
+    return secret.holds(status.keys, status.data_hash, digester)
 
 
 def _other_stores(now: Context, before: Context) -> bool:

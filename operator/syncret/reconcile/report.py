@@ -1,16 +1,114 @@
 """What the status of an ExternalSecret says of its sources and of its refreshes. Pure."""
 
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from itertools import islice
 from math import inf
+from typing import Final
 
 from syncret.api.externalsecret import ExternalSecret, ExternalSecretStatus, Source
+from syncret.api.secret import ManagedSecret, publish_data
 from syncret.clock import rfc3339
 from syncret.constants import MAX_SOURCES
+from syncret.digest import Digester
+from syncret.errors import SyncretError
 from syncret.providers.base import SecretValue
-from syncret.reconcile.telling import in_sync
+from syncret.reconcile.assemble import Missing
+from syncret.reconcile.secretio import Change
+from syncret.reconcile.status import ready_condition
+from syncret.reconcile.telling import gone, in_sync
 from syncret.reconcile.wanted import Fetched
+
+#: The reason of Ready after ``deletionPolicy: Delete`` has removed the Secret.
+SECRET_DELETED: Final = "SecretDeleted"  # noqa: S105 - a reason
+
+
+@dataclass(frozen=True, slots=True)
+class Synced:
+    """What a successful read and write gave; ``secret``: None if there is to be none.
+
+    ``digests``: of the values that are this ExternalSecret's.
+    """
+
+    secret: ManagedSecret | None
+    digests: Mapping[str, bytes]
+    change: Change
+    sources: tuple[Source, ...]
+    missing: tuple[Missing, ...]
+
+
+def succeeded(
+    external_secret: ExternalSecret,
+    old: ExternalSecretStatus,
+    synced: Synced,
+    *,
+    digester: Digester,
+    now: str,
+) -> ExternalSecretStatus:
+    """What the status says after a sync."""
+    missing = tuple(missing.entry for missing in synced.missing)
+    namespace, target = external_secret.key.namespace, external_secret.target
+    written = synced.secret is not None
+    data_hash = publish_data(digester, namespace, target, synced.digests) if written else ""
+    # Changed by this write, or by one whose status was not written.
+    changed = synced.change is not Change.NONE or (
+        data_hash != old.data_hash and (not old.data_hash or digester.knows(old.data_hash))
+    )
+    deleted = external_secret.policy.writes and not written
+    message = in_sync(external_secret, missing=missing)
+    status = replace(
+        old,
+        ready=ready_condition(
+            old.ready,
+            error=(SECRET_DELETED, gone(external_secret, missing)) if deleted else None,
+            message=message,
+            generation=external_secret.generation,
+            now=now,
+        ),
+        synced_generation=external_secret.generation,
+        last_change_time=now if changed else old.last_change_time,
+        data_hash=data_hash,
+        sources=synced.sources,
+        keys=tuple(sorted(synced.digests)) if written else (),
+        missing=missing,
+        force_sync=external_secret.force_sync or old.force_sync,
+    )
+    if not external_secret.policy.writes:
+        return status  # what was written before stays as it is
+    before = dict.fromkeys((*old.former_secrets, old.secret_name))
+    return replace(
+        status,
+        secret_name=target if written else "",
+        former_secrets=tuple(name for name in before if name and name != target),
+    )
+
+
+def failed(
+    external_secret: ExternalSecret, old: ExternalSecretStatus, error: SyncretError, *, now: str
+) -> ExternalSecretStatus:
+    """What the status says after an attempt that failed: the same, but for the condition."""
+    ready = ready_condition(
+        old.ready,
+        error=(error.reason, error.message),
+        message="",
+        generation=external_secret.generation,
+        now=now,
+    )
+    return replace(old, ready=ready)
+
+
+def put_right(
+    external_secret: ExternalSecret, old: ExternalSecretStatus, *, now: str
+) -> ExternalSecretStatus:
+    """What the status says after the Secret was put right without the store."""
+    ready = ready_condition(
+        old.ready,
+        error=None,
+        message=in_sync(external_secret, missing=old.missing),
+        generation=external_secret.generation,
+        now=now,
+    )
+    return replace(old, ready=ready)
 
 
 def sources_of(external_secret: ExternalSecret, fetched: Fetched) -> tuple[Source, ...]:

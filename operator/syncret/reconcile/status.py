@@ -47,6 +47,7 @@ def status_patch(old: ExternalSecretStatus, new: ExternalSecretStatus) -> dict[s
         "dataHash": (old.data_hash, new.data_hash),
         "forceSync": (old.force_sync, new.force_sync),
         "heldUntil": (old.held_until, new.held_until),
+        "secretName": (old.secret_name, new.secret_name),
     }
     patch |= {name: now or None for name, (was, now) in texts.items() if now != was}
     if new.sources != old.sources:
@@ -55,6 +56,8 @@ def status_patch(old: ExternalSecretStatus, new: ExternalSecretStatus) -> dict[s
         patch["keys"] = list(new.keys)
     if new.missing != old.missing:
         patch["missing"] = [_missing_body(entry) for entry in new.missing] or None
+    if new.former_secrets != old.former_secrets:
+        patch["formerSecrets"] = list(new.former_secrets) or None
     if new.targets != old.targets:
         patch["rollout"] = {"targets": [_target_body(target) for target in new.targets]}
     return {"status": patch} if patch else None

@@ -7,40 +7,49 @@ a workload's annotation what its pods started with, and the status what was repo
 
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import inf
 from typing import Final
 
-from syncret.api.externalsecret import ExternalSecret, ExternalSecretStatus, Source
+from syncret.api.externalsecret import ExternalSecret, ExternalSecretStatus
 from syncret.api.keys import ObjectKey
 from syncret.api.secret import ManagedSecret
-from syncret.api.store import Store
 from syncret.cache import Cache
 from syncret.clock import Clock, parse_rfc3339, rfc3339
 from syncret.constants import FIELD_MANAGER
 from syncret.digest import Digester
-from syncret.errors import KubeNotFound, SpecInvalid, SyncretError
+from syncret.errors import KubeNotFound, NamespaceTerminating, SpecInvalid, SyncretError
 from syncret.kube.client import KubeClient
 from syncret.kube.events import EventRecorder
 from syncret.kube.resources import EXTERNAL_SECRETS
-from syncret.reconcile.assemble import Missing, assemble
+from syncret.reconcile.assemble import assemble
+from syncret.reconcile.contexts import Contexts
+from syncret.reconcile.keeping import Mended, Targets
+from syncret.reconcile.leaving import Leaver
 from syncret.reconcile.plan import (
+    MENDABLE,
     Context,
-    Grant,
     Reason,
     SyncState,
-    context_of,
-    holds_synced,
     read_reason,
+    wanted,
 )
 from syncret.reconcile.reading import Reader
-from syncret.reconcile.report import same_versions, sources_of, standing
+from syncret.reconcile.report import (
+    Synced,
+    failed,
+    put_right,
+    same_versions,
+    sources_of,
+    standing,
+    succeeded,
+)
 from syncret.reconcile.rollout.roller import Roller
-from syncret.reconcile.schedule import NEVER, Due, due_after, first_due, held_until, wake_time
-from syncret.reconcile.status import ready_condition, status_patch, with_targets
+from syncret.reconcile.schedule import NEVER, Due, due_after, first_due, held_until
+from syncret.reconcile.secretio import Change
+from syncret.reconcile.status import status_patch, with_targets
 from syncret.reconcile.stores import StoreClients
-from syncret.reconcile.target import Change, refuse_foreign, write_target
-from syncret.reconcile.telling import SyncMetrics, Teller, in_sync, names
+from syncret.reconcile.telling import SyncMetrics, Teller, names
 from syncret.worker import Backoff, Result
 
 logger = logging.getLogger(__name__)
@@ -49,15 +58,8 @@ logger = logging.getLogger(__name__)
 #: What comes to all ExternalSecrets of a ClusterExternalSecret at the same time.
 _TOGETHER: Final = frozenset({Reason.FIRST, Reason.EDITED, Reason.STORE})
 
-
-@dataclass(frozen=True, slots=True)
-class _Synced:
-    """What a successful read and write gave."""
-
-    secret: ManagedSecret
-    change: Change
-    sources: tuple[Source, ...]
-    missing: tuple[Missing, ...]
+#: Seconds for which nothing is tried in a namespace that is being deleted.
+_TERMINATING: Final = 60.0
 
 
 class ExternalSecretReconciler:
@@ -85,7 +87,7 @@ class ExternalSecretReconciler:
 
         ``namespaces_listed`` waits for the labels of namespaces, for as long as that is no problem.
         """
-        self._namespaces_listed = namespaces_listed
+        self._contexts = Contexts(cache=cache, stores=stores, namespaces_listed=namespaces_listed)
         self._asked_at = asked_at
         self._worked_until = worked_until
         self._cache = cache
@@ -99,17 +101,27 @@ class ExternalSecretReconciler:
         self._clock = clock
         self._backoff = backoff
         self._states: dict[ObjectKey, SyncState] = {}
+        self._targets = Targets(cache=cache, kube=kube, digester=digester)
+        self._leaver = Leaver(
+            cache=cache, kube=kube, digester=digester, teller=self._teller, backoff=backoff
+        )
+        #: Namespaces that are being deleted, until when that is taken for granted.
+        self._terminating: dict[str, float] = {}
 
     async def reconcile(self, key: ObjectKey) -> Result:
         """One round; returns when the next is wanted."""
         external_secret = self._cache.external_secrets.get(key)
         if external_secret is None or external_secret.deleting:
             self._forget(key)
-            return Result()
-        if self._is_foreign(external_secret):
+            return await self._leaver.leave_all(key) if external_secret is None else Result()
+        if self._contexts.is_foreign(external_secret):
             self._forget(key)
             return Result()
+        self._leaver.is_there(key)
         state = self._state(external_secret)
+        resting = self._terminating.get(key.namespace, 0.0) - self._clock.monotonic()
+        if resting > 0:
+            return Result(requeue_after=resting)
         try:
             await self._round(external_secret, state)
         except KubeNotFound:
@@ -117,7 +129,7 @@ class ExternalSecretReconciler:
             # said so (kopf does not report what was deleted while a watch was being renewed).
             self._cache.external_secrets.drop(key)
             self._forget(key)
-            return Result()
+            return await self._leaver.leave_all(key)
         return Result(requeue_after=self._wait(external_secret, state))
 
     def _state(self, external_secret: ExternalSecret) -> SyncState:
@@ -130,6 +142,8 @@ class ExternalSecretReconciler:
                 due=self._first_due(external_secret),
             )
             self._states[external_secret.key] = state
+            # In a namespace that is being deleted nothing is made: this is another of the name.
+            self._terminating.pop(external_secret.key.namespace, None)
             self._teller.remember(external_secret)
         elif state.refresh != external_secret.refresh:
             state.refresh = external_secret.refresh
@@ -144,6 +158,7 @@ class ExternalSecretReconciler:
         """Drops what is remembered of the namespaces that another replica works on from now on."""
         for key in [key for key in self._states if theirs(key.namespace)]:
             self._forget(key)
+        self._leaver.forget_namespaces(theirs)
 
     def _first_due(self, external_secret: ExternalSecret) -> Due:
         """The first slot that nobody has served: after a take-over it may have passed."""
@@ -168,25 +183,14 @@ class ExternalSecretReconciler:
         if wall < state.due.slot < state.due.opens:
             wait = state.due.slot - wall  # to tell then what it waits for
         elif state.due.at < inf:
-            wait = max(0.0, self._wake(external_secret, state.due.at) - wall)
-        if state.rollout_failures:
-            wait = min(wait, self._backoff.delay(state.rollout_failures))
+            wait = max(0.0, self._contexts.wake(external_secret, state.due.at) - wall)
+        for failures in (state.rollout_failures, state.leaving_failures):
+            if failures:
+                wait = min(wait, self._backoff.delay(failures))
         return wait if wait < inf else None
 
-    def _wake(self, external_secret: ExternalSecret, due: float) -> float:
-        """When to wake for what is due then, so that calls to its stores are full."""
-        return max(
-            wake_time(
-                due,
-                interval=external_secret.refresh.interval,
-                readers=self._cache.external_secrets.count("store", store),
-                batch=self._stores.batch(store, external_secret.key.namespace),
-            )
-            for store in external_secret.stores
-        )
-
     async def _round(self, external_secret: ExternalSecret, state: SyncState) -> None:
-        secret = self._secret(external_secret)
+        secret = self._targets.get(external_secret)
         context = self._context(external_secret, secret)
         wall = self._clock.wall()
         if wall >= state.due.at:
@@ -203,15 +207,20 @@ class ExternalSecretReconciler:
         status = state.status
         if reason is not None:
             status = await self._attempt(external_secret, state, reason)
-            secret = self._secret(external_secret)
+            secret = self._targets.get(external_secret)
             state.context = self._context(external_secret, secret, of=context)
         elif state.context is None or not all(grant.known for grant in state.context.grants):
             state.context = context
         status = self._told(external_secret, state, status)
-        if secret is not None and holds_synced(secret, status, self._digester):
+        if secret is not None and self._complete(external_secret, secret, status):
             rolled = await self._roller.roll(external_secret, secret, status.targets)
             state.rollout_failures = state.rollout_failures + 1 if rolled.failed else 0
             status = with_targets(status, rolled.targets)
+        if status.former_secrets and not state.failures:
+            names = status.former_secrets
+            names, again = await self._leaver.leave_former(external_secret, names)
+            state.leaving_failures = state.leaving_failures + 1 if again else 0
+            status = replace(status, former_secrets=names)
         await self._report(external_secret, state, status)
 
     def _context(
@@ -222,30 +231,34 @@ class ExternalSecretReconciler:
         of: Context | None = None,
     ) -> Context:
         """What an attempt depends on; ``of``: the stores are those of before it."""
-        stores = [self._cache.stores.get(store) for store in external_secret.stores]
-        grants = [self._grant(external_secret.key.namespace, store) for store in stores]
-        context = context_of(external_secret, stores, secret, grants)
+        context = self._contexts.of(external_secret, secret)
         if of is None:
             return context
-        return of._replace(secret_uid=context.secret_uid, grants=context.grants)
+        return of._replace(secret=context.secret, grants=context.grants)
 
-    def _grant(self, name: str, store: Store | None) -> Grant:
-        if store is None:
-            return Grant()
-        namespace = self._cache.namespace(name)
-        return Grant(
-            admitted=store.admits(namespace),
-            entries=store.selections(namespace),
-            credentials=self._stores.epoch(store.key, name),
+    def _complete(
+        self, external_secret: ExternalSecret, secret: ManagedSecret, status: ExternalSecretStatus
+    ) -> bool:
+        def said(one: ExternalSecret) -> ExternalSecretStatus:
+            known = self._states.get(one.key)
+            if one is external_secret:
+                return status
+            return known.status if known is not None else one.status
+
+        return bool(status.data_hash) and self._targets.complete(external_secret, secret, said=said)
+
+    def _is_in_order(
+        self, external_secret: ExternalSecret, state: SyncState, mended: Mended
+    ) -> bool:
+        """Whether nothing but the clock asks for a look at the store any more."""
+        context = self._context(external_secret, mended.secret)
+        return mended.in_order and not wanted(
+            external_secret,
+            state,
+            context=context,
+            secret=mended.secret,
+            digester=self._digester,
         )
-
-    def _is_foreign(self, external_secret: ExternalSecret) -> bool:
-        """Whether its first store is another operator's, who does what there is to do."""
-        store = self._cache.stores.get(external_secret.stores[0])
-        return store is not None and store.foreign
-
-    def _secret(self, external_secret: ExternalSecret) -> ManagedSecret | None:
-        return self._cache.secrets.get((external_secret.key.namespace, external_secret.target))
 
     async def _attempt(
         self,
@@ -255,35 +268,70 @@ class ExternalSecretReconciler:
     ) -> ExternalSecretStatus:
         """Reads and writes once; returns what the status says afterwards."""
         started = self._clock.monotonic()
+        why = (state.failed or reason) if reason is Reason.RETRY else reason
         try:
-            synced = await self._sync(external_secret, state.status, reason)
+            mended = await self._mend(external_secret, state.status)
+            if why in MENDABLE and self._is_in_order(external_secret, state, mended):
+                return self._mended(external_secret, state, mended, started=started)
+            synced = await self._sync(external_secret, state.status, reason, mended)
         except SyncretError as error:
             state.failures += 1
-            state.failed = state.failed if reason is Reason.RETRY else reason
+            state.failed = why
+            if isinstance(error, NamespaceTerminating):
+                now = self._clock.monotonic()
+                lasting = {name: end for name, end in self._terminating.items() if end > now}
+                lasting[external_secret.key.namespace] = now + _TERMINATING
+                self._terminating = lasting
             delay = self._backoff.delay(state.failures, at_least=error.retry_after)
             state.retry = self._clock.monotonic() + delay
             self._teller.failed(
                 external_secret, error, before=state.status.ready, started=started, retry_in=delay
             )
-            return self._failed(external_secret, state.status, error)
+            return failed(external_secret, state.status, error, now=rfc3339(self._clock.wall()))
         state.failures, state.failed, state.retry = 0, None, 0.0
         state.due = due_after(external_secret, self._clock.wall())
-        change = synced.change if synced is not None else Change.NONE
+        status = state.status
+        if synced is not None:
+            status = succeeded(
+                external_secret,
+                status,
+                synced,
+                digester=self._digester,
+                now=rfc3339(self._clock.wall()),
+            )
         self._teller.synced(
-            external_secret, change, why=reason, before=state.status.ready, started=started
+            external_secret,
+            synced.change if synced is not None else Change.NONE,
+            why=reason,
+            before=state.status.ready,
+            after=status.ready,
+            started=started,
         )
-        if synced is None:
-            return state.status
-        return self._succeeded(external_secret, state.status, synced)
+        return status
 
-    async def _sync(
-        self, external_secret: ExternalSecret, status: ExternalSecretStatus, reason: Reason
-    ) -> _Synced | None:
-        """Reads and writes; None if nothing is new, as the versions tell."""
+    async def _mend(self, external_secret: ExternalSecret, status: ExternalSecretStatus) -> Mended:
         if external_secret.problem:
             raise SpecInvalid(external_secret.problem)
-        self._own_secret(external_secret)
-        await self._wait_for_labels(external_secret)
+        return await self._targets.mend(external_secret, status)
+
+    def _mended(
+        self, external_secret: ExternalSecret, state: SyncState, mended: Mended, *, started: float
+    ) -> ExternalSecretStatus:
+        """The Secret was put right without a look at the store."""
+        state.failures, state.failed, state.retry = 0, None, 0.0
+        status = state.status
+        self._teller.mended(external_secret, mended.change, before=status.ready, started=started)
+        return put_right(external_secret, status, now=rfc3339(self._clock.wall()))
+
+    async def _sync(
+        self,
+        external_secret: ExternalSecret,
+        status: ExternalSecretStatus,
+        reason: Reason,
+        mended: Mended,
+    ) -> Synced | None:
+        """Reads and writes; None if nothing is new, as the versions tell."""
+        await self._contexts.wait_for_labels(external_secret)
         patient = reason is Reason.DUE or (
             # Those that one ClusterExternalSecret makes are wanted together: one call for all.
             reason in _TOGETHER and external_secret.key in self._cache.stamped
@@ -291,73 +339,18 @@ class ExternalSecretReconciler:
         fetched = await self._reader.read(
             external_secret, asked_at=self._asked_at(external_secret.key), patient=patient
         )
-        # Once more: a store may have been taken away meanwhile, and the Secret changed.
-        self._reader.usable(external_secret)
-        known = self._own_secret(external_secret)
+        self._reader.usable(external_secret)  # once more: it may have been taken away meanwhile
         # What was due was in order otherwise: the same versions make the same Secret.
         if reason is Reason.DUE and same_versions(external_secret, status, fetched):
             return None
         assembled = assemble(external_secret, fetched)
-        if assembled.required_missing:
-            raise assembled.required_missing[0].error
-        written = await write_target(
-            self._kube, self._digester, external_secret, known=known, data=assembled.data
-        )
-        self._remember(written.secret)
-        return _Synced(
-            written.secret, written.change, sources_of(external_secret, fetched), assembled.missing
-        )
-
-    async def _wait_for_labels(self, external_secret: ExternalSecret) -> None:
-        """Where labels decide, they may be under way: nobody should be told of that."""
-        namespace = self._cache.namespace(external_secret.key.namespace)
-        stores = map(self._cache.stores.get, external_secret.stores)
-        if self._namespaces_listed and any(
-            store is not None and store.admits(namespace) is None for store in stores
-        ):
-            await self._namespaces_listed()
-
-    def _own_secret(self, external_secret: ExternalSecret) -> ManagedSecret | None:
-        """The target Secret, if there is one. Raises SecretNotOwned."""
-        secret = self._secret(external_secret)
-        if secret is not None:
-            refuse_foreign(external_secret, secret)
-        return secret
-
-    def _remember(self, secret: ManagedSecret) -> None:
-        """What was written is known before the watch tells of it, and never instead of it."""
-        place = (secret.namespace, secret.name)
-        known = self._cache.secrets.get(place)
-        if known is None or not secret.older_than(known):
-            self._cache.secrets.put(place, secret)
-
-    def _succeeded(
-        self, external_secret: ExternalSecret, old: ExternalSecretStatus, synced: _Synced
-    ) -> ExternalSecretStatus:
-        now = rfc3339(self._clock.wall())
-        missing = tuple(missing.entry for missing in synced.missing)
-        data_hash = synced.secret.published(self._digester)
-        # Changed by this write, or by one whose status was not written.
-        changed = synced.change is not Change.NONE or (
-            data_hash != old.data_hash
-            and (not old.data_hash or self._digester.knows(old.data_hash))
-        )
-        return replace(
-            old,
-            ready=ready_condition(
-                old.ready,
-                error=None,
-                message=in_sync(external_secret, missing=missing),
-                generation=external_secret.generation,
-                now=now,
-            ),
-            synced_generation=external_secret.generation,
-            last_change_time=now if changed else old.last_change_time,
-            data_hash=data_hash,
-            sources=synced.sources,
-            keys=tuple(sorted(synced.secret.digests)),
-            missing=missing,
-            force_sync=external_secret.force_sync or old.force_sync,
+        brought = await self._targets.bring(external_secret, assembled, known=mended.secret)
+        return Synced(
+            secret=brought.secret,
+            digests=brought.digests,
+            change=brought.change,
+            sources=sources_of(external_secret, fetched),
+            missing=assembled.missing,
         )
 
     def _told(
@@ -369,20 +362,6 @@ class ExternalSecretReconciler:
         if state.failures:
             return replace(status, held_until=status.held_until if held else "")
         return standing(external_secret, status, held_until=state.due.opens if held else None)
-
-    def _failed(
-        self, external_secret: ExternalSecret, old: ExternalSecretStatus, error: SyncretError
-    ) -> ExternalSecretStatus:
-        return replace(
-            old,
-            ready=ready_condition(
-                old.ready,
-                error=(error.reason, error.message),
-                message="",
-                generation=external_secret.generation,
-                now=rfc3339(self._clock.wall()),
-            ),
-        )
 
     async def _report(
         self, external_secret: ExternalSecret, state: SyncState, status: ExternalSecretStatus

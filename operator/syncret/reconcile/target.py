@@ -6,82 +6,64 @@ differing keys, null for keys that have to go, and the resourceVersion we compar
 Secret changed meanwhile, the patch is refused and the comparison made anew. Both are one request,
 so there is nothing half-written to find after a crash. Why not server-side apply: see
 ``docs/design/0001-writing-secrets.md``.
+
+What Kubernetes never changes in place, the type and the data of an immutable Secret, is replaced:
+deleted and made anew. Only where the Secret is ours as a whole, and after the API server was asked
+whether it would take the new one. A process that dies in between leaves no Secret, which the next
+start notices and makes.
 """
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from enum import Enum
-from typing import Any, Final, Protocol
+from typing import Any
 
 from syncret.api.externalsecret import ExternalSecret
-from syncret.api.secret import ManagedSecret, controller_uid, parse_secret
-from syncret.constants import API_VERSION, FIELD_MANAGER, MANAGED_LABEL, MANAGED_VALUE
+from syncret.api.secret import DEFAULT_TYPE, ManagedSecret, parse_secret
+from syncret.constants import FIELD_MANAGER, MANAGED_LABEL, MANAGED_VALUE
 from syncret.digest import Digester
-from syncret.errors import KubeConflict, KubeNotFound, SecretImmutable, SecretNotOwned
-from syncret.kube.resources import SECRETS, Resource
-
-#: Times that a write is tried again because the Secret changed under it.
-_ATTEMPTS: Final = 4
-
-
-class SecretWriter(Protocol):
-    """What is needed of the Kubernetes client; answers are metadata only."""
-
-    async def get(
-        self, resource: Resource, *, name: str, namespace: str = ""
-    ) -> Mapping[str, Any]: ...
-
-    async def create(
-        self,
-        resource: Resource,
-        body: Mapping[str, Any],
-        *,
-        namespace: str = "",
-        field_manager: str,
-        metadata_only: bool = False,
-    ) -> Mapping[str, Any]: ...
-
-    async def merge_patch(
-        self,
-        resource: Resource,
-        body: Mapping[str, Any],
-        *,
-        name: str,
-        namespace: str = "",
-        field_manager: str,
-        metadata_only: bool = False,
-    ) -> Mapping[str, Any]: ...
-
-
-class Change(Enum):
-    """What a write did to the Secret's data."""
-
-    CREATED = "created"
-    UPDATED = "updated"
-    NONE = "none"
+from syncret.errors import (
+    KubeAlreadyExists,
+    KubeNotFound,
+    SecretImmutable,
+    SecretNotThere,
+    SecretTypeDiffers,
+)
+from syncret.kube.resources import SECRETS
+from syncret.reconcile.ownership import (
+    Exists,
+    Marks,
+    first_marks,
+    is_whole_of,
+    marks,
+    references_after,
+    refuse_claimed,
+    refuse_foreign,
+    unwanted,
+    wanted_type,
+)
+from syncret.reconcile.secretio import (
+    Change,
+    SecretWriter,
+    Written,
+    after_patch,
+    references_of,
+    repeated,
+    without_data,
+)
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
-    """The Secret as it is after the write, and what the write did."""
+class Goal:
+    """What the Secret is to hold. ``type``: "" where any will do."""
 
-    secret: ManagedSecret
-    change: Change
+    data: Mapping[str, bytes]
+    digests: Mapping[str, bytes]
+    type: str = ""
 
-
-def refuse_foreign(external_secret: ExternalSecret, secret: ManagedSecret) -> None:
-    """Raises SecretNotOwned unless this ExternalSecret controls the Secret."""
-    if secret.owner_uid != external_secret.uid:
-        _refuse(external_secret, owned=bool(secret.owner_uid))
-
-
-def _refuse(external_secret: ExternalSecret, *, owned: bool) -> None:
-    owner = "belongs to another object" if owned else "was not made by this ExternalSecret"
-    raise SecretNotOwned(
-        f'The Secret "{external_secret.target}" {owner} and was left as it is: choose another '
-        "spec.target.name in a new ExternalSecret, or delete that Secret if nothing needs it."
-    )
+    def __repr__(self) -> str:
+        return f"Goal({sorted(self.data)})"
 
 
 async def write_target(
@@ -91,130 +73,208 @@ async def write_target(
     *,
     known: ManagedSecret | None,
     data: Mapping[str, bytes],
+    type: str | None = None,  # noqa: A002 - the field's name
+    exists: Exists = lambda _: True,
 ) -> Written:
-    """Brings the target Secret to ``data``.
+    """Brings the target Secret to ``data``, or its keys in a shared one.
 
-    ``known`` is what the cache has of it. Raises SecretNotOwned, SecretImmutable, KubeError; the
-    Secret is then as it was.
+    ``known`` is what the cache has of it. ``type``: of the Secret; None: as the spec says, "":
+    whatever it has. ``exists``: whether the namespace has an ExternalSecret
+    of a name. Raises TargetError, KubeError; the Secret is then as it was.
     """
-    digests = digester.values(data)
-    secret = known
-    for attempt in range(_ATTEMPTS):
-        try:
+    kind = wanted_type(external_secret) if type is None else type
+    goal = Goal(data, digester.values(data), kind)
+
+    async def once(secret: ManagedSecret | None) -> Written:
+        if secret is None and external_secret.policy.creation == "Merge":
+            secret = await read_target(kube, digester, external_secret, exists=exists)
             if secret is None:
-                return await _create(kube, external_secret, data, digests)
-            refuse_foreign(external_secret, secret)
-            if secret.digests == digests and secret.labelled:
-                return Written(secret, Change.NONE)
-            return await _patch(kube, secret, data, digests)
-        except (KubeConflict, KubeNotFound):
-            if attempt == _ATTEMPTS - 1:
-                raise
+                raise not_there(external_secret)
+        if secret is None:
+            return await _create(kube, external_secret, goal)
+        refuse_foreign(external_secret, secret, exists=exists)
+        if external_secret.policy.shared:
+            refuse_claimed(external_secret, secret, data, exists=exists)
+        return await _change(kube, external_secret, secret, goal)
+
+    return await repeated(
+        once,
+        known,
         # The cache is behind, or the Secret has lost the label that the cache selects on.
-        secret = await _read(kube, digester, external_secret)
-    raise AssertionError("unreachable")
+        lambda: read_target(kube, digester, external_secret, exists=exists),
+    )
 
 
-async def _create(
+async def repair_target(
     kube: SecretWriter,
     external_secret: ExternalSecret,
-    data: Mapping[str, bytes],
-    digests: Mapping[str, bytes],
-) -> Written:
-    namespace, name = external_secret.key.namespace, external_secret.target
-    answer = await kube.create(
-        SECRETS,
-        {
-            "apiVersion": "v1",
-            "kind": "Secret",
-            "metadata": {
-                "name": name,
-                "namespace": namespace,
-                "labels": {MANAGED_LABEL: MANAGED_VALUE},
-                "ownerReferences": [_owner_reference(external_secret)],
-            },
-            "type": "Opaque",
-            "data": _encode(data),
-        },
-        namespace=namespace,
-        field_manager=FIELD_MANAGER,
-        metadata_only=True,
-    )
-    meta = answer["metadata"]
-    secret = ManagedSecret(
-        namespace=namespace,
-        name=name,
-        uid=meta["uid"],
-        resource_version=meta["resourceVersion"],
-        owner_uid=external_secret.uid,
-        digests=digests,
-    )
-    return Written(secret, Change.CREATED)
-
-
-async def _patch(
-    kube: SecretWriter,
     secret: ManagedSecret,
-    data: Mapping[str, bytes],
-    digests: Mapping[str, bytes],
+    keys: Collection[str],
 ) -> Written:
-    changed = {key: value for key, value in data.items() if secret.digests.get(key) != digests[key]}
-    gone = dict.fromkeys(secret.digests.keys() - data.keys())
-    if secret.immutable and (changed or gone):
-        raise SecretImmutable(
-            f'The Secret "{secret.name}" is immutable and holds other data than the store: '
-            "delete it, and it is made anew with the current data."
-        )
-    answer = await kube.merge_patch(
-        SECRETS,
-        {
-            "metadata": {
-                "uid": secret.uid,
-                "resourceVersion": secret.resource_version,
-                "labels": {MANAGED_LABEL: MANAGED_VALUE},
-            },
-            "data": {**_encode(changed), **gone},
-        },
-        namespace=secret.namespace,
-        name=secret.name,
-        field_manager=FIELD_MANAGER,
-        metadata_only=True,
+    """Puts back what a Secret lost beside its values, and takes out keys that were put in.
+
+    For a Secret that holds what it should under ``keys``. Raises KubeConflict if it changed.
+    """
+    goal = Goal({}, {key: secret.digests[key] for key in keys}, secret.type)
+    return await _patch(
+        kube, external_secret, secret, goal, gone=unwanted(external_secret, secret, keys)
     )
-    written = replace(
-        secret,
-        resource_version=answer["metadata"]["resourceVersion"],
-        digests=digests,
-        labelled=True,
-    )
-    return Written(written, Change.UPDATED if changed or gone else Change.NONE)
 
 
-async def _read(
-    kube: SecretWriter, digester: Digester, external_secret: ExternalSecret
+async def read_target(
+    kube: SecretWriter,
+    digester: Digester,
+    external_secret: ExternalSecret,
+    *,
+    exists: Exists,
 ) -> ManagedSecret | None:
-    """The Secret as the API server has it now; raises SecretNotOwned before looking at its data."""
+    """The Secret as the API server has it now.
+
+    Raises SecretNotOwned for another's, before looking at its data.
+    """
     try:
         body = await kube.get(
             SECRETS, namespace=external_secret.key.namespace, name=external_secret.target
         )
     except KubeNotFound:
         return None
-    owner = controller_uid(body["metadata"])
-    if owner != external_secret.uid:
-        _refuse(external_secret, owned=bool(owner))
+    refuse_foreign(external_secret, parse_secret({**body, "data": None}, digester), exists=exists)
     return parse_secret(body, digester)
 
 
-def _owner_reference(external_secret: ExternalSecret) -> dict[str, Any]:
-    # Without blockOwnerDeletion: it would need a permission on the finalizers subresource on
-    # clusters that check it, and only serves foreground deletion.
-    return {
-        "apiVersion": API_VERSION,
-        "kind": external_secret.key.kind,
-        "name": external_secret.key.name,
-        "uid": external_secret.uid,
-        "controller": True,
+def not_there(external_secret: ExternalSecret) -> SecretNotThere:
+    """That nobody has made the Secret which is merged into."""
+    return SecretNotThere(
+        f'The Secret "{external_secret.target}" does not exist, and the creationPolicy Merge does '
+        "not make it: create it, or set CreateOrMerge."
+    )
+
+
+async def _create(
+    kube: SecretWriter, external_secret: ExternalSecret, goal: Goal, *, dry_run: bool = False
+) -> Written:
+    body: dict[str, Any] = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": first_marks(external_secret, goal.data),
+        "type": goal.type or DEFAULT_TYPE,
+        "data": _encode(goal.data),
     }
+    if external_secret.policy.immutable:
+        body["immutable"] = True
+    answer = await kube.create(
+        SECRETS,
+        body,
+        namespace=external_secret.key.namespace,
+        field_manager=FIELD_MANAGER,
+        metadata_only=True,
+        dry_run=dry_run,
+    )
+    body["metadata"] = {**body["metadata"], **answer["metadata"]}
+    return Written(without_data(body, goal.digests), Change.CREATED)
+
+
+async def _change(
+    kube: SecretWriter, external_secret: ExternalSecret, secret: ManagedSecret, goal: Goal
+) -> Written:
+    gone = unwanted(external_secret, secret, goal.data)
+    differs = gone or any(secret.digests.get(key) != digest for key, digest in goal.digests.items())
+    if goal.type not in {"", secret.type}:
+        if external_secret.policy.shared or not _replaceable(external_secret, secret):
+            raise SecretTypeDiffers(
+                f'The Secret "{secret.name}" has the type {secret.type} and is to have '
+                f"{goal.type}, which Kubernetes does not change: delete the Secret if it may be "
+                "made anew, or choose another spec.target.name."
+            )
+        return await _replace(kube, external_secret, secret, goal)
+    if secret.immutable and differs:
+        if not external_secret.policy.immutable or not _replaceable(external_secret, secret):
+            raise SecretImmutable(
+                f'The Secret "{secret.name}" is immutable and holds other data than the store: '
+                "delete it, and it is made anew with the current data."
+            )
+        return await _replace(kube, external_secret, secret, goal)
+    return await _patch(kube, external_secret, secret, goal, gone=gone)
+
+
+def _replaceable(external_secret: ExternalSecret, secret: ManagedSecret) -> bool:
+    """Whether deleting it harms nobody, and really deletes it.
+
+    What was made immutable by hand is to stay as it is.
+    """
+    by_hand = secret.immutable and not external_secret.policy.immutable
+    return (
+        is_whole_of(external_secret, secret) and secret.labelled and not secret.held and not by_hand
+    )
+
+
+async def _replace(
+    kube: SecretWriter, external_secret: ExternalSecret, secret: ManagedSecret, goal: Goal
+) -> Written:
+    # A quota, an admission policy, a permission: told before the old one is gone.
+    with suppress(KubeAlreadyExists):
+        await _create(kube, external_secret, goal, dry_run=True)
+    await kube.delete(
+        SECRETS,
+        namespace=secret.namespace,
+        name=secret.name,
+        uid=secret.uid,
+        resource_version=secret.resource_version,
+    )
+    return replace(await _create(kube, external_secret, goal), change=Change.REPLACED)
+
+
+async def _patch(
+    kube: SecretWriter,
+    external_secret: ExternalSecret,
+    secret: ManagedSecret,
+    goal: Goal,
+    *,
+    gone: Collection[str],
+) -> Written:
+    changed = {
+        key: value
+        for key, value in goal.data.items()
+        if secret.digests.get(key) != goal.digests[key]
+    }
+    wanted = marks(external_secret, secret, goal.digests)
+    freeze = external_secret.policy.immutable and not secret.immutable
+    if not (changed or gone or wanted or freeze):
+        return Written(secret, Change.NONE)
+    meta = await _metadata(kube, external_secret, secret, wanted)
+    body: dict[str, Any] = {"metadata": meta}
+    if changed or gone:
+        body["data"] = {**_encode(changed), **dict.fromkeys(sorted(gone))}
+    if freeze:
+        body["immutable"] = True
+    answer = await kube.merge_patch(
+        SECRETS,
+        body,
+        namespace=secret.namespace,
+        name=secret.name,
+        field_manager=FIELD_MANAGER,
+        metadata_only=True,
+    )
+    kept = {key: digest for key, digest in secret.digests.items() if key not in gone}
+    digests = {**kept, **goal.digests}
+    immutable = secret.immutable or freeze
+    written = after_patch(secret, answer["metadata"], digests, immutable=immutable)
+    return Written(written, Change.UPDATED if changed or gone else Change.NONE)
+
+
+async def _metadata(
+    kube: SecretWriter, external_secret: ExternalSecret, secret: ManagedSecret, wanted: Marks
+) -> dict[str, Any]:
+    """The metadata of a patch, with its preconditions."""
+    meta: dict[str, Any] = {"uid": secret.uid, "resourceVersion": secret.resource_version}
+    if wanted.label:
+        meta["labels"] = {MANAGED_LABEL: MANAGED_VALUE}
+    if wanted.annotations:
+        meta["annotations"] = dict(wanted.annotations)
+    if wanted.references:
+        references = await references_of(kube, secret)
+        meta["ownerReferences"] = references_after(external_secret, references)
+    return meta
 
 
 def _encode(data: Mapping[str, bytes]) -> dict[str, str | None]:

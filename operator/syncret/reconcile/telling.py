@@ -10,12 +10,13 @@ from math import inf
 from typing import Final, Protocol
 
 from syncret.api.externalsecret import Condition, ExternalSecret, MissingEntry
+from syncret.api.keys import ObjectKey
 from syncret.clock import Clock, rfc3339
 from syncret.constants import FORCE_SYNC_ANNOTATION
 from syncret.errors import SyncretError
 from syncret.kube.events import EventRecorder, EventType, ObjectRef
 from syncret.reconcile.plan import Reason
-from syncret.reconcile.target import Change
+from syncret.reconcile.secretio import Change
 
 logger = logging.getLogger("syncret.reconcile.sync")
 
@@ -79,10 +80,12 @@ class Teller:
         *,
         why: Reason,
         before: Condition | None,
+        after: Condition | None,
         started: float,
     ) -> None:
-        """An attempt went well."""
-        recovered = before is not None and before.status == "False"
+        """An attempt went well. ``after``: the condition Ready from now on."""
+        in_order = after is None or after.status == "True"
+        recovered = before is not None and before.status == "False" and in_order
         if change is not Change.NONE:
             # The first sync of a new object is what its author expects, and says Ready.
             quiet = before is None and change is Change.CREATED
@@ -94,6 +97,73 @@ class Teller:
             logger.debug("Unchanged (%s)", why.value, extra=names(external_secret))
         result = "unchanged" if change is Change.NONE else "changed"
         self._finished(external_secret, result, started)
+
+    def mended(
+        self,
+        external_secret: ExternalSecret,
+        change: Change | None,
+        *,
+        before: Condition | None,
+        started: float,
+    ) -> None:
+        """The Secret was put right without the store; ``change``: None if it was so already."""
+        if change is not None:
+            logger.info(
+                "Secret put right",
+                extra={**names(external_secret), "secret": external_secret.target},
+            )
+            self._events.forget(external_secret.uid)
+            self._event(
+                external_secret,
+                "Normal",
+                "Repaired",
+                f'The Secret "{external_secret.target}" was put right: somebody had changed its '
+                "labels, annotations or owner, or added a key.",
+            )
+        elif before is not None and before.status == "False":
+            self._event(external_secret, "Normal", "Synced", in_sync(external_secret))
+        result = "changed" if change is Change.UPDATED else "unchanged"
+        self._finished(external_secret, result, started)
+
+    def left(self, external_secret: ExternalSecret, secret: str, change: Change) -> None:
+        """A Secret was left that was the target before."""
+        what = "deleted" if change is Change.DELETED else "left by this ExternalSecret"
+        logger.info("Former Secret %s", what, extra={**names(external_secret), "secret": secret})
+        self._event(
+            external_secret,
+            "Normal",
+            "FormerSecretLeft",
+            f'The former Secret "{secret}" was {what}.',
+        )
+
+    def not_left(self, external_secret: ExternalSecret, secret: str, error: SyncretError) -> None:
+        """The same could not be done; it is tried again."""
+        logger.warning(
+            "The former Secret is still there: %s",
+            error.message,
+            extra={**names(external_secret), "secret": secret, "reason": error.reason},
+        )
+        self._event(
+            external_secret,
+            "Warning",
+            "FormerSecretNotLeft",
+            f'The former Secret "{secret}" is still there: {error.message}',
+        )
+
+    def keys_removed(self, gone: ObjectKey, secret: str) -> None:
+        """What an ExternalSecret that is gone had merged into a Secret was taken out of it."""
+        logger.info(
+            "The keys of an ExternalSecret that is gone were taken out of a Secret",
+            extra={**_names(gone), "secret": secret},
+        )
+
+    def keys_not_removed(self, gone: ObjectKey, error: SyncretError) -> None:
+        """The same could not be done; it is tried again."""
+        logger.warning(
+            "The keys of an ExternalSecret that is gone are still in a Secret: %s",
+            error.message,
+            extra={**_names(gone), "reason": error.reason},
+        )
 
     def remember(self, external_secret: ExternalSecret) -> None:
         """After a restart, a failure that was told before is not told as an Event again."""
@@ -161,7 +231,10 @@ class Teller:
 
 def names(external_secret: ExternalSecret) -> dict[str, str]:
     """What a log line says of the object it is about."""
-    key = external_secret.key
+    return _names(external_secret.key)
+
+
+def _names(key: ObjectKey) -> dict[str, str]:
     return {"kind": key.kind, "namespace": key.namespace, "object": key.name}
 
 
@@ -185,16 +258,37 @@ def in_sync(
             "made anew."
         )
     said = f"{target} holds what the store holds"
-    if held_until is not None:
+    if external_secret.policy.shared:
+        said = f"{target} holds what the store holds, beside the keys of others"
+    if not external_secret.policy.writes:
+        said = "The store has all that is asked for; no Secret is written (creationPolicy None)"
+    elif held_until is not None:
         when = f" at {rfc3339(held_until)}" if held_until < inf else ""
         said = (
             f"{target} holds what the store held at the last refresh; the next is due and waits "
             f"for a sync window to open{when}"
         )
     if missing:
-        named = ", ".join(
-            f'{one.entry} ("{one.key}")' if one.key else one.entry for one in missing[:_NAMED]
+        left_out = f"left out (deletionPolicy {external_secret.policy.deletion})"
+        what = (
+            "Optional" if external_secret.policy.deletion == "Retain" else "Optional or " + left_out
         )
-        more = f" and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
-        said += f". Optional, and missing there: {named}{more}"
+        said += f". {what}, and missing there: {_listed(missing)}"
     return f"{said}."
+
+
+def gone(external_secret: ExternalSecret, missing: Sequence[MissingEntry]) -> str:
+    """The message after the Secret was deleted because the store has nothing for it any more."""
+    return (
+        f'The store has nothing of what is asked for, so the Secret "{external_secret.target}" was '
+        f"deleted (deletionPolicy Delete): {_listed(missing)}. It is made again when the store has "
+        "it again; correct the keys if they are wrong."
+    )
+
+
+def _listed(missing: Sequence[MissingEntry]) -> str:
+    named = ", ".join(
+        f'{one.entry} ("{one.key}")' if one.key else one.entry for one in missing[:_NAMED]
+    )
+    more = f" and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
+    return f"{named}{more}"

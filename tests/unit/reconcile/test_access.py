@@ -187,7 +187,7 @@ async def test_nobody_is_told_of_labels_that_are_under_way(
             started.may_list_namespaces = True
             started._list_namespaces()
 
-        started.external_secrets._namespaces_listed = list_them
+        started.external_secrets._contexts._namespaces_listed = list_them
         world.edit("externalsecrets", TEAM, "db", {"spec": {"refreshInterval": "2h"}})
         await started.settle()
         assert condition(world) == ("True", "Synced")

@@ -7,7 +7,7 @@ import pytest
 from support.objects import external_secret
 from syncret.api.externalsecret import ExternalSecretStatus
 from syncret.api.keys import ObjectKey
-from syncret.api.secret import ManagedSecret
+from syncret.api.secret import ManagedSecret, publish_data
 from syncret.api.store import Store
 from syncret.digest import Digester
 from syncret.reconcile.plan import Reason, SyncState, context_of, read_reason
@@ -23,8 +23,15 @@ SECRET = ManagedSecret(
     resource_version="5",
     owner_uid=RECORD.uid,
     digests=DIGESTER.values({"user": b"app"}),
+    owner_name="db",
+    marked="db",
 )
-SYNCED = ExternalSecretStatus(synced_generation=1, data_hash=SECRET.published(DIGESTER))
+SYNCED = ExternalSecretStatus(
+    synced_generation=1,
+    data_hash=publish_data(DIGESTER, SECRET.namespace, SECRET.name, SECRET.digests),
+    keys=("user",),
+    secret_name="db",
+)
 DUE = 2_000.0
 FORCED = replace(RECORD, force_sync="digest-of-an-annotation")
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from support.apiserver import Call, FakeApiServer, Refusal, serving
 from support.objects import external_secret, secret_body
 from syncret.api.secret import ManagedSecret, parse_secret
-from syncret.constants import MANAGED_LABEL
+from syncret.constants import MANAGED_LABEL, OWNER_ANNOTATION
 from syncret.digest import Digester
 from syncret.errors import (
     KubeConflict,
@@ -25,7 +25,9 @@ from syncret.errors import (
 )
 from syncret.kube.client import KubeClient
 from syncret.kube.resources import Resource
-from syncret.reconcile.target import Change, Written, refuse_foreign, write_target
+from syncret.reconcile.ownership import refuse_foreign
+from syncret.reconcile.secretio import Change, Written
+from syncret.reconcile.target import write_target
 
 DIGESTER = Digester(b"k" * 32)
 RECORD = external_secret()
@@ -93,7 +95,7 @@ async def test_a_patch_changes_what_differs_and_removes_what_is_gone(
     written = await _write(kube, _known(cluster))
     body = cluster.get("secrets", "payments", "db")
     assert cluster.secret("payments", "db") == DATA
-    assert body["metadata"]["annotations"] == {"theirs": "stays"}
+    assert body["metadata"]["annotations"] == {"theirs": "stays", OWNER_ANNOTATION: "db"}
     assert body["metadata"]["labels"] == {MANAGED_LABEL: "true", "theirs": "stays"}
     assert written == Written(parse_secret(body, DIGESTER), Change.UPDATED)
 
@@ -104,7 +106,8 @@ async def test_only_what_differs_is_sent(kube: KubeClient) -> None:
     class Recording:
         """The client, with an eye on what passes."""
 
-        get, create = kube.get, kube.create
+        get, get_metadata = kube.get, kube.get_metadata
+        create, delete = kube.create, kube.delete
 
         async def merge_patch(
             self,
@@ -146,13 +149,23 @@ async def test_what_belongs_to_others_is_never_touched(
     assert "spec.target.name" in caught.value.message
 
 
-def test_owned_is_who_controls() -> None:
-    ours = parse_secret(secret_body(), DIGESTER)
-    refuse_foreign(RECORD, ours)
-    mentioned = secret_body()
-    mentioned["metadata"]["ownerReferences"][0]["controller"] = False
-    with pytest.raises(SecretNotOwned):
-        refuse_foreign(RECORD, parse_secret(mentioned, DIGESTER))
+def test_owned_is_who_controls_or_whom_the_annotation_names() -> None:
+    def refuse(body: dict[str, Any]) -> None:
+        secret = parse_secret({**secret_body(), "metadata": body}, DIGESTER)
+        refuse_foreign(RECORD, secret, exists=lambda _: True)
+
+    meta = secret_body()["metadata"]
+    refuse(meta)
+    refuse({**meta, "annotations": {}})
+    refuse({**meta, "ownerReferences": []})
+    mentioned = [{**meta["ownerReferences"][0], "controller": False}]
+    for body in (
+        {**meta, "annotations": {}, "ownerReferences": mentioned},
+        {**meta, "annotations": {OWNER_ANNOTATION: "other"}, "ownerReferences": []},
+        {**meta, "ownerReferences": [{**meta["ownerReferences"][0], "name": "x", "uid": "x"}]},
+    ):
+        with pytest.raises(SecretNotOwned):
+            refuse(body)
 
 
 async def test_taken_by_another_between_look_and_write(

@@ -34,7 +34,13 @@ secret or an id that changes with every call.
     │   ├── PriorityNotFound        what a merge prefers is not there
     │   ├── InvalidKey              not usable as a key of a Secret
     │   ├── DuplicateKey
-    │   └── SecretTooLarge
+    │   ├── SecretTooLarge
+    │   ├── TemplateError           spec.target.template, or a template that it takes from elsewhere
+    │   │   ├── TemplateInvalid     it cannot be rendered with these keys
+    │   │   ├── TemplateTooExpensive    it takes too much time or memory
+    │   │   └── TemplateNotFound    the ConfigMap or Secret it is taken from, or a key of it
+    │   ├── MetadataInvalid         labels or annotations that the Secret may not have
+    │   └── TypeMismatch            the data do not fit the type of the Secret
     ├── TargetError                 the target Secret cannot be written
     │   ├── SecretNotOwned
     │   ├── SecretNotThere          nobody has made the Secret to merge into
@@ -43,6 +49,7 @@ secret or an id that changes with every call.
     │   ├── KeyClaimed              another ExternalSecret fills that key of a shared Secret
     │   ├── TooManyKeys             more than the record of a shared Secret has room for
     │   └── ExternalSecretNotOwned  the one that a ClusterExternalSecret was to make is another's
+    ├── RendererUnavailable         the process that renders templates does not run
     ├── SpecInvalid                 an object of ours that the CRD's rules should have refused
     └── KubeError                   the Kubernetes API refused or failed
         ├── KubeNotFound
@@ -190,6 +197,34 @@ class DuplicateKey(DataError):
 
 class SecretTooLarge(DataError):
     reason = "SecretTooLarge"
+
+
+class TemplateError(DataError):
+    reason = "TemplateError"
+
+
+class TemplateInvalid(TemplateError):
+    reason = "TemplateInvalid"
+
+
+class TemplateTooExpensive(TemplateError):
+    reason = "TemplateTooExpensive"
+
+
+class TemplateNotFound(TemplateError):
+    reason = "TemplateNotFound"
+
+
+class MetadataInvalid(DataError):
+    reason = "MetadataInvalid"
+
+
+class TypeMismatch(DataError):
+    reason = "TypeMismatch"
+
+
+class RendererUnavailable(SyncretError):
+    reason = "RendererUnavailable"
 
 
 class TargetError(SyncretError):

@@ -32,7 +32,7 @@ from syncret.kube.connection import Connection, find_connection, open_session
 from syncret.kube.events import EventRecorder
 from syncret.kube.ondemand import OnDemand
 from syncret.kube.reflector import Reflector
-from syncret.kube.resources import NAMESPACES, SECRETS
+from syncret.kube.resources import CONFIG_MAPS, NAMESPACES, SECRETS
 from syncret.kube.tail import Tail
 from syncret.kube.watchhealth import WatchHealth
 from syncret.providers.registry import parse_provider
@@ -42,10 +42,12 @@ from syncret.reconcile.stamping import ClusterExternalSecretReconciler
 from syncret.reconcile.storecheck import StoreReconciler
 from syncret.reconcile.stores import StoreClients
 from syncret.reconcile.sync import ExternalSecretReconciler
+from syncret.reconcile.templating import Templating
 from syncret.settings import Settings
 from syncret.sweep import Sweeper
 from syncret.telemetry.http import HttpServer
 from syncret.telemetry.metrics import Metrics
+from syncret.template.pool import Pool
 from syncret.watch import REFLECTED, Watcher
 from syncret.worker import Backoff, Result, Workers
 
@@ -120,12 +122,14 @@ class _Operator:
     workers: Workers[ObjectKey]
     keeper: Keeper
     sweeper: Sweeper
-    reflectors: Sequence[Reflector]
+    reflectors: Sequence[Reflector | OnDemand]
     namespaces: OnDemand
 
 
 @asynccontextmanager
-async def _built(settings: Settings) -> AsyncIterator[_Operator]:
+async def _built(  # noqa: PLR0915 - a composition root is a list
+    settings: Settings,
+) -> AsyncIterator[_Operator]:
     """Every part but kopf; closed in the reverse order."""
     clock: Clock = SystemClock()
     cache = Cache()
@@ -182,6 +186,8 @@ async def _built(settings: Settings) -> AsyncIterator[_Operator]:
             controller_class=settings.controller_class,
             want_namespaces=lambda: namespaces.want(),  # noqa: PLW0108 - made below
             credential_seen=lambda *seen: stores.credential_seen(*seen),  # noqa: PLW0108 - the same
+            template_changed=lambda key: templating.suspect(key),  # noqa: PLW0108 - made below
+            want_config_maps=lambda: config_maps.want(),  # noqa: PLW0108 - the same
         )
         events = EventRecorder(kube, clock=clock, instance=settings.instance)
         events.start()
@@ -198,6 +204,9 @@ async def _built(settings: Settings) -> AsyncIterator[_Operator]:
             crowd=queue.crowd,
         )
         stack.push_async_callback(stores.close)
+        pool = Pool()
+        stack.push_async_callback(pool.close)
+        templating = Templating(kube=kube, pool=pool, digester=digester)
         # Jitter needs no cryptographic randomness.
         random = Random()  # noqa: S311
         backoff = Backoff(base=settings.retry_base, cap=settings.retry_cap, random=random)
@@ -205,6 +214,7 @@ async def _built(settings: Settings) -> AsyncIterator[_Operator]:
             cache=cache,
             kube=kube,
             stores=stores,
+            templating=templating,
             roller=Roller(
                 cache=cache,
                 kube=kube,
@@ -257,6 +267,7 @@ async def _built(settings: Settings) -> AsyncIterator[_Operator]:
             return await store_checks.reconcile(key)
 
         async def look_again() -> None:
+            watcher.template_sources_missed("Secret")
             watcher.check_stores(await stores.look_again())
 
         workers = Workers(queue, reconcile, count=settings.workers, backoff=backoff)
@@ -293,6 +304,22 @@ async def _built(settings: Settings) -> AsyncIterator[_Operator]:
             clock=clock,
             # What we wrote is reflected, and never twice.
             label_selector=UNMANAGED_SELECTOR,
+        )
+
+        async def config_maps_missed() -> None:
+            watcher.template_sources_missed("ConfigMap")
+
+        config_maps = OnDemand(
+            Tail(
+                tail_session,
+                connection.server,
+                CONFIG_MAPS,
+                handle=partial(watcher.template_source, "ConfigMap"),
+                missed=config_maps_missed,
+                clock=clock,
+            ),
+            listed=lambda: None,
+            clock=clock,
         )
         namespace_health = WatchHealth([NAMESPACES], clock=clock)
         namespaces = OnDemand(
@@ -335,7 +362,7 @@ async def _built(settings: Settings) -> AsyncIterator[_Operator]:
             workers=workers,
             keeper=keeper,
             sweeper=sweeper,
-            reflectors=[*reflectors, tail],
+            reflectors=[*reflectors, tail, config_maps],
             namespaces=namespaces,
         )
 

@@ -79,12 +79,16 @@ class Cache:
 
     def __init__(self) -> None:
         #: by "store": the key of each store read from; by "target": (namespace, Secret), also of
-        #: the Secrets that it has still to leave.
+        #: the Secrets that it has still to leave; by "template": (kind, namespace, name) of each
+        #: object that templates are taken from.
         self.external_secrets: Table[ObjectKey, ExternalSecret] = Table(
             store=lambda es: es.stores,
             target=lambda es: [
                 (es.key.namespace, name)
                 for name in dict.fromkeys((es.target, *es.status.former_secrets))
+            ],
+            template=lambda es: [
+                (kind, es.key.namespace, name) for kind, name in es.template.sources
             ],
         )
         self.stores: Table[ObjectKey, Store] = Table()

@@ -23,6 +23,8 @@ OWNER_ANNOTATION: Final = f"{GROUP}/owner"
 
 #: On a Secret that several fill: which keys are whose (``api/claims.py``).
 KEYS_ANNOTATION: Final = f"{GROUP}/merged-keys"
+#: On a Secret: which of its labels and annotations a template gave it.
+METADATA_ANNOTATION: Final = f"{GROUP}/template-metadata"
 
 #: On the pod template of a workload: what each Secret held when the workload last (re)started.
 CHECKSUM_ANNOTATION: Final = f"{GROUP}/secrets-checksum"
@@ -44,6 +46,8 @@ REPORTING_CONTROLLER: Final = f"{GROUP}/operator"
 #: Kubernetes' own limits: pkg/apis/core/validation (MaxSecretSize, IsConfigMapKey).
 MAX_SECRET_BYTES: Final = 1024 * 1024
 MAX_SECRET_KEY_LENGTH: Final = 253
+#: The same for all annotations of an object (TotalAnnotationSizeLimitB), less what is ours.
+MAX_ANNOTATIONS_BYTES: Final = 240 * 1024
 
 #: What one entry of ``spec.dataFrom`` may give, before it is rewritten: keys, and bytes.
 MAX_KEYS: Final = 4096

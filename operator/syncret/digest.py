@@ -42,6 +42,10 @@ class Digester:
         fields = (part for key in sorted(digests) for part in (key.encode(), digests[key]))
         return f"{self.key_id}.{self._mac(context, fields).hex()[:_PUBLISHED_LENGTH]}"
 
+    def derive(self, purpose: str) -> bytes:
+        """32 bytes for one purpose, from which neither the key nor another purpose's follow."""
+        return self._mac(f"derive/{purpose}", [])
+
     def knows(self, published: str) -> bool:
         """Whether this key made the published digest, and so can be compared with it."""
         return published.startswith(f"{self.key_id}.")

@@ -28,11 +28,12 @@ from syncret.api.clusterexternalsecret import (
     parse_stamped,
 )
 from syncret.api.externalsecret import KIND as EXTERNAL_SECRET
-from syncret.api.externalsecret import parse_external_secret
+from syncret.api.externalsecret import ExternalSecret, parse_external_secret
 from syncret.api.keys import Kind, ObjectKey
 from syncret.api.secret import ManagedSecret, parse_secret
 from syncret.api.selector import Namespace, parse_namespace
 from syncret.api.store import Store, parse_store
+from syncret.api.template import SourceKind
 from syncret.api.workload import (
     Workload,
     WorkloadKey,
@@ -88,16 +89,22 @@ class Watcher:
         controller_class: str = "",
         want_namespaces: Callable[[], None] = lambda: None,
         credential_seen: Callable[[str, str, str], Iterable[ObjectKey]] = lambda *_: (),
+        template_changed: Callable[[ObjectKey], None] = lambda _: None,
+        want_config_maps: Callable[[], None] = lambda: None,
     ) -> None:
         """``works_on``: whether objects of a namespace are this replica's to work on.
 
         ``controller_class``: that of the stores that are this operator's. ``want_namespaces`` is
         called when namespaces have to be watched. ``credential_seen`` is told namespace, name and
         version of a Secret ("" if it is gone), and gives the stores that this concerns.
+        ``template_changed`` is told of an ExternalSecret whose templates may have changed
+        elsewhere, ``want_config_maps`` called when ConfigMaps have to be watched for that.
         """
         self._controller_class = controller_class
         self._want_namespaces = want_namespaces
         self._credential_seen = credential_seen
+        self._template_changed = template_changed
+        self._want_config_maps = want_config_maps
         self._cache = cache
         self._queue = queue
         self._digester = digester
@@ -157,6 +164,8 @@ class Watcher:
             return
         self._stamped(key, body, deleted=False)
         record = parse_external_secret(body)
+        if any(kind == "ConfigMap" for kind, _ in record.template.sources):
+            self._want_config_maps()
         old = self._cache.external_secrets.put(key, record)
         if old != record:  # the status does not count: we wrote it
             asked = old is not None and replace(old, force_sync=record.force_sync) == record
@@ -199,7 +208,8 @@ class Watcher:
                 self._add_readers(store.key, first_seen=False)
 
     def credential(self, body: Body, deleted: bool) -> None:
-        """Some Secret, as its metadata: the credential of a store, perhaps."""
+        """Some Secret, as its metadata: the credential of a store, perhaps, or a template."""
+        self.template_source("Secret", body, deleted)
         meta = body["metadata"]
         version = "" if deleted else meta["resourceVersion"]
         self.check_stores(self._credential_seen(meta["namespace"], meta["name"], version))
@@ -267,6 +277,26 @@ class Watcher:
                 claimant = ObjectKey(EXTERNAL_SECRET, record.namespace, name)
                 if self._cache.external_secrets.get(claimant) is None:
                     self._add(claimant)  # it may be gone since before our start
+
+    def template_source(self, kind: SourceKind, body: Body, deleted: bool) -> None:  # noqa: ARG002 - a handler
+        """Some ConfigMap or Secret, as its metadata: templates are taken from it, perhaps."""
+        meta = body["metadata"]
+        self._look_at_templates(
+            self._cache.external_secrets.by("template", (kind, meta["namespace"], meta["name"]))
+        )
+
+    def template_sources_missed(self, kind: SourceKind) -> None:
+        """Changes of ConfigMaps or Secrets may have gone unseen."""
+        self._look_at_templates(
+            external_secret
+            for external_secret in self._cache.external_secrets
+            if any(source == kind for source, _ in external_secret.template.sources)
+        )
+
+    def _look_at_templates(self, external_secrets: Iterable[ExternalSecret]) -> None:
+        for external_secret in external_secrets:
+            self._template_changed(external_secret.key)
+            self._add(external_secret.key)
 
     def workload(self, kind: WorkloadKind, body: Body, deleted: bool) -> None:
         meta = body["metadata"]
@@ -379,6 +409,7 @@ def _content(record: ManagedSecret) -> tuple[Any, ...]:
         record.marked,
         record.claims,
         record.type,
+        record.metadata,
     )
 
 

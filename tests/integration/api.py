@@ -19,6 +19,7 @@ Body = dict[str, Any]
 #: Group and version, plural, and whether it has a namespace, of every kind that tests touch.
 _KINDS: Final[Mapping[str, tuple[str, str, bool]]] = {
     "Namespace": ("v1", "namespaces", False),
+    "ConfigMap": ("v1", "configmaps", True),
     "Secret": ("v1", "secrets", True),
     "ServiceAccount": ("v1", "serviceaccounts", True),
     "ResourceQuota": ("v1", "resourcequotas", True),

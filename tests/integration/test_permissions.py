@@ -248,8 +248,14 @@ def test_every_permission_of_the_chart_is_used_and_no_other_is_asked_for(
     world.apply(shared)
     stamp(world)
     world.put("k", "first")
-    world.external_secret(data=[entry("k", world.key("k"))])
+    form = {"name": "form", "namespace": world.namespace}
+    world.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": form, "data": {"t": "1"}})
+    source = {"configMap": {"name": "form", "items": [{"key": "t"}]}}
+    template = {"templateFrom": [source], "data": {"k": "{{ k }}"}}
+    world.external_secret(data=[entry("k", world.key("k"))], target={"template": template})
     world.wait_ready()
+    world.patch("ConfigMap", "form", {"data": {"t": "2"}})
+    world.wait_data({"k": b"first", "t": b"2"})
     world.wait(
         lambda: len(world.status().get("rollout", {}).get("targets", ())) == 3,
         "the readers are known",

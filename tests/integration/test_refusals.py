@@ -392,11 +392,15 @@ REFUSED: list[Refusal] = [
             "es",
             {REWRITE: step},
             (
-                f"{REWRITE}: Invalid value: a step of rewrite has either regexp, which renames "
-                "keys, or merge, which merges values"
+                f"{REWRITE}: Invalid value: a step of rewrite has one of regexp and transform, "
+                "which rename keys, and merge, which merges values"
             ),
         )
-        for step in ({}, {"regexp": {"source": "a", "target": "b"}, "merge": {}})
+        for step in (
+            {},
+            {"regexp": {"source": "a", "target": "b"}, "merge": {}},
+            {"transform": {"template": "a"}, "merge": {}},
+        )
     ),
     ("es", {f"{MERGE}.into": "x"}, INTO),
     ("es", {f"{MERGE}.strategy": "JSON"}, INTO),
@@ -455,7 +459,7 @@ REFUSED: list[Refusal] = [
         'spec.rollout.mode: Unsupported value: "Always": supported values: "Auto", "None"',
     ),
     ("es", {"spec.refreshIntervall": "1h"}, 'unknown field "spec.refreshIntervall"'),
-    ("es", {"spec.target.template": {}}, 'unknown field "spec.target.template"'),
+    ("es", {"spec.target.manifest": {}}, 'unknown field "spec.target.manifest"'),
     ("es", {"spec.data": {"k": "v"}}, 'unknown field "spec.data.k"'),
     ("ss", {"spec": ABSENT}, "spec: Required value"),
     ("ss", {"spec.provider": ABSENT}, "spec.provider: Required value"),

@@ -29,7 +29,9 @@ from syncret.reconcile.stamping import ClusterExternalSecretReconciler
 from syncret.reconcile.storecheck import StoreReconciler
 from syncret.reconcile.stores import StoreClients
 from syncret.reconcile.sync import ExternalSecretReconciler
+from syncret.reconcile.templating import Templating
 from syncret.telemetry.metrics import Metrics
+from syncret.template.pool import Pool
 from syncret.watch import Watcher
 from syncret.worker import Backoff, Result
 
@@ -82,6 +84,7 @@ class Engine:
             controller_class=controller_class,
             want_namespaces=self._want_namespaces,
             credential_seen=lambda *seen: self.stores.credential_seen(*seen),  # noqa: PLW0108 - later
+            template_changed=lambda key: self.templating.suspect(key),  # noqa: PLW0108 - made below
         )
         kube = KubeClient(session, api.url)
         self.events = EventRecorder(kube, clock=clock, instance="test")
@@ -96,11 +99,14 @@ class Engine:
             gather=0.0,
             patience=0.0,
         )
+        self.pool = Pool()
+        self.templating = Templating(kube=kube, pool=self.pool, digester=digester)
         backoff = Backoff(base=1.0, cap=300.0, random=Random(1))  # noqa: S311 - jitter
         self.external_secrets = ExternalSecretReconciler(
             cache=cache,
             kube=kube,
             stores=self.stores,
+            templating=self.templating,
             roller=Roller(
                 cache=cache,
                 kube=kube,
@@ -154,6 +160,10 @@ class Engine:
                 self.watcher.namespace({"metadata": body["metadata"]}, False)
         self.namespaces_listed = True
         self.watcher.all_namespaces_seen()
+
+    def watch_nothing(self) -> None:
+        """What has happened until now is never told of."""
+        self._seen = len(self._api.changes)
 
     def watch(self) -> None:
         """What the watches tell of since the last time."""
@@ -215,6 +225,8 @@ class Engine:
                 self.watcher.namespace({"metadata": body["metadata"]}, deleted)
             case "secrets":
                 self._tell_secret(place, body, deleted=deleted)
+            case "configmaps":
+                self.watcher.template_source("ConfigMap", body, deleted)
             case plural if plural in _STORES:
                 self.watcher.store(_STORES[plural], body, deleted)
             case plural if plural in _WORKLOADS:
@@ -261,3 +273,4 @@ async def living(
         finally:
             await engine.events.close(timeout=0)
             await engine.stores.close()
+            await engine.pool.close()

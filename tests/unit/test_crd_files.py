@@ -372,7 +372,31 @@ INTO: dict[str, Any] = {
         }
     ],
 }
+
+
+def templated(source: dict[str, Any]) -> dict[str, Any]:
+    """One with a template, part of which comes from elsewhere."""
+    template = {
+        "type": "kubernetes.io/basic-auth",
+        "mergePolicy": "Replace",
+        "metadata": {"labels": {"any": "a"}, "annotations": {"any": "a"}},
+        "data": {"any": "{{ a }}"},
+        "templateFrom": [{"target": "Data", **source}],
+    }
+    return {**FULL_SPEC, "target": {"name": "one", "template": template}}
+
+
+OBJECT = {"name": "form", "items": [{"key": "a", "templateAs": "Values"}]}
+TEMPLATED = [templated({kind: OBJECT}) for kind in ("configMap", "secret")]
+TEMPLATED.append(templated({"literal": "a: 1"}))
+TRANSFORMED = {
+    **FULL_SPEC,
+    "dataFrom": [{"find": {"path": "a"}, "rewrite": [{"transform": {"template": "{{ value }}"}}]}],
+}
 OTHER_VALUES = {
+    "mergePolicy": "Merge",
+    "templateAs": "KeysAndValues",
+    "target": "Labels",
     "refreshPolicy": "OnChange",
     "refreshInterval": "45s",
     "schedule": "0 3 * * *",
@@ -408,7 +432,11 @@ def at(body: Any, path: tuple[str | int, ...]) -> Any:
 def test_no_field_of_an_external_secret_is_accepted_and_ignored(
     path: tuple[str | int, ...],
 ) -> None:
-    spec = next(spec for spec in (FULL_SPEC, SEARCH, INTO) if at(spec, path) is not None)
+    spec = next(
+        spec
+        for spec in (FULL_SPEC, SEARCH, INTO, *TEMPLATED, TRANSFORMED)
+        if at(spec, path) is not None
+    )
     body: dict[str, Any] = {
         "metadata": {"name": "db", "namespace": "payments", "uid": "u", "generation": 1},
         "spec": spec,
@@ -443,6 +471,8 @@ def test_the_status_that_is_written_and_that_of_the_crd_have_the_same_fields() -
         targets=(RolloutTarget("Deployment", "api", "u", "fake", when),),
         secret_name="db",
         former_secrets=("old",),
+        template_input="fake",
+        template_from="fake",
     )
     patch = status_patch(ExternalSecretStatus(), full)
     assert patch is not None

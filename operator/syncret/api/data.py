@@ -229,7 +229,9 @@ def _step(step: Mapping[str, Any], path: str) -> Step:
         return Regexp(source, target)
     if (merge := step.get("merge")) is not None:
         return _merge(merge, f"{path}.merge")
-    raise SpecInvalid(f"{path} must have either regexp or merge.")
+    if transform := step.get("transform"):
+        return Transform(intern(transform["template"]))
+    raise SpecInvalid(f"{path} must have one of regexp, merge and transform.")
 
 
 def _merge(merge: Mapping[str, Any], path: str) -> Merge:

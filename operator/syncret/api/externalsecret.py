@@ -11,10 +11,18 @@ from functools import lru_cache
 from sys import intern
 from typing import Any, Final, Literal, TypeVar
 
-from syncret.api.data import DataEntry, DataFrom, parse_data, parse_data_from, parse_store_ref
+from syncret.api.data import (
+    DataEntry,
+    DataFrom,
+    Transform,
+    parse_data,
+    parse_data_from,
+    parse_store_ref,
+)
 from syncret.api.keys import ObjectKey
 from syncret.api.refresh import Refresh, parse_force_sync, parse_refresh
 from syncret.api.target import TargetPolicy, parse_target
+from syncret.api.template import NO_TEMPLATE, Template, parse_template, refuse_shared
 from syncret.errors import SpecInvalid
 
 KIND: Final = "ExternalSecret"
@@ -95,6 +103,9 @@ class ExternalSecretStatus:
     targets: tuple[RolloutTarget, ...] = ()
     secret_name: str = ""
     former_secrets: tuple[str, ...] = ()
+    #: Digests of what the template was rendered from, and of the templates from elsewhere.
+    template_input: str = ""
+    template_from: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,10 +126,16 @@ class ExternalSecret:
     data_from: tuple[DataFrom, ...]
     rollout_mode: RolloutMode
     policy: TargetPolicy = _DEFAULT_TARGET
+    template: Template = NO_TEMPLATE
     force_sync: str = ""
     deleting: bool = False
     problem: str = ""
     status: ExternalSecretStatus = field(default=ExternalSecretStatus(), compare=False)
+
+    @property
+    def transforms(self) -> bool:
+        """Whether keys are renamed by templates."""
+        return any(isinstance(step, Transform) for one in self.data_from for step in one.rewrite)
 
 
 def parse_external_secret(body: Mapping[str, Any]) -> ExternalSecret:
@@ -132,6 +149,7 @@ def parse_external_secret(body: Mapping[str, Any]) -> ExternalSecret:
     store: ObjectKey | None = None
     data: tuple[DataEntry, ...] = ()
     data_from: tuple[DataFrom, ...] = ()
+    template = NO_TEMPLATE
     try:
         if reference := spec.get("secretStoreRef"):
             store = parse_store_ref(reference, namespace)
@@ -139,6 +157,8 @@ def parse_external_secret(body: Mapping[str, Any]) -> ExternalSecret:
         policy = parse_target(spec)
         data = parse_data(spec, namespace=namespace, default=store)
         data_from = parse_data_from(spec, namespace=namespace, default=store)
+        template = parse_template(spec)
+        refuse_shared(template, spec, shared=policy.shared, writes=policy.writes)
         if not data and not data_from:
             problem = "spec.data and spec.dataFrom are both empty: name what to read in one of them"
     except SpecInvalid as error:
@@ -159,6 +179,7 @@ def parse_external_secret(body: Mapping[str, Any]) -> ExternalSecret:
         data_from=data_from,
         rollout_mode="None" if (spec.get("rollout") or {}).get("mode") == "None" else "Auto",
         policy=policy,
+        template=template,
         force_sync=parse_force_sync(meta),
         deleting="deletionTimestamp" in meta,
         problem=problem,
@@ -216,6 +237,8 @@ def _parse_status(status: Mapping[str, Any]) -> ExternalSecretStatus:
                 )
                 for t in (status.get("rollout") or {}).get("targets") or ()
             ),
+            template_input=(status.get("template") or {}).get("inputHash") or "",
+            template_from=(status.get("template") or {}).get("fromHash") or "",
         )
     except (KeyError, TypeError, AttributeError):
         return ExternalSecretStatus()

@@ -2,7 +2,8 @@
 
 import base64
 import binascii
-from collections.abc import Collection, Mapping
+import json
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from sys import intern
 from typing import Any, Final
@@ -13,12 +14,34 @@ from syncret.constants import (
     KEYS_ANNOTATION,
     MANAGED_LABEL,
     MANAGED_VALUE,
+    METADATA_ANNOTATION,
     OWNER_ANNOTATION,
 )
 from syncret.digest import Digester
 
 #: The type of a Secret that says nothing else.
 DEFAULT_TYPE: Final = "Opaque"
+
+
+@dataclass(frozen=True, slots=True)
+class OwnMetadata:
+    """Labels and annotations of a Secret that a template gave it, by name.
+
+    ``present`` stands for what they are now; ``intact``: as they were written.
+    """
+
+    labels: tuple[str, ...]
+    annotations: tuple[str, ...]
+    present: str
+    intact: bool
+
+    def same_as(self, other: "OwnMetadata") -> bool:
+        """Whether the same names have the same values."""
+        return (
+            (self.present, self.intact) == (other.present, other.intact)
+            and set(self.labels) == set(other.labels)
+            and set(self.annotations) == set(other.annotations)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +53,7 @@ class ManagedSecret:
     it is an ExternalSecret. ``labelled``: it has our label, without which the watch does not see
     it. ``marked``: the ExternalSecret that our annotation names as its owner. ``claims``: the keys
     of those that share it. ``held``: it is being deleted, or a finalizer would keep it.
+    ``metadata``: None if no template gave it any.
     """
 
     namespace: str
@@ -45,6 +69,7 @@ class ManagedSecret:
     claims: Claims = field(default_factory=lambda: NO_CLAIMS)
     type: str = DEFAULT_TYPE
     held: bool = False
+    metadata: OwnMetadata | None = None
 
     def older_than(self, other: "ManagedSecret") -> bool:
         """Whether this shows an earlier state of the same Secret.
@@ -107,7 +132,63 @@ def parse_secret(body: Mapping[str, Any], digester: Digester) -> ManagedSecret:
         ),
         type=intern(body.get("type") or DEFAULT_TYPE),
         held="deletionTimestamp" in meta or bool(meta.get("finalizers")),
+        metadata=parse_metadata(meta, digester),
     )
+
+
+def parse_metadata(meta: Mapping[str, Any], digester: Digester) -> OwnMetadata | None:
+    """What our annotation says of a Secret's metadata, held against what they are."""
+    annotations = meta.get("annotations") or {}
+    text = annotations.get(METADATA_ANNOTATION)
+    if text is None:
+        return None
+    try:
+        said = json.loads(text)
+        ours = {
+            part: tuple(intern(str(name)) for name in said.get(part) or ())
+            for part in ("labels", "annotations")
+        }
+        written = str(said.get("digest"))
+    except (ValueError, TypeError, AttributeError, RecursionError):
+        ours, written = {"labels": (), "annotations": ()}, ""  # somebody changed it
+    labels = meta.get("labels") or {}
+    present = metadata_digest(
+        digester,
+        meta["namespace"],
+        meta["name"],
+        labels={name: labels[name] for name in ours["labels"] if name in labels},
+        annotations={
+            name: annotations[name] for name in ours["annotations"] if name in annotations
+        },
+    )
+    return OwnMetadata(ours["labels"], ours["annotations"], present, intact=present == written)
+
+
+def metadata_digest(
+    digester: Digester,
+    namespace: str,
+    name: str,
+    *,
+    labels: Mapping[str, str],
+    annotations: Mapping[str, str],
+) -> str:
+    """The one digest of labels and annotations of a Secret."""
+    return digester.publish(
+        f"metadata/{namespace}/{name}",
+        {
+            **{f"label {key}": digester.value(value.encode()) for key, value in labels.items()},
+            **{
+                f"annotation {key}": digester.value(value.encode())
+                for key, value in annotations.items()
+            },
+        },
+    )
+
+
+def metadata_annotation(labels: Iterable[str], annotations: Iterable[str], digest: str) -> str:
+    """The value of our annotation."""
+    said = {"labels": sorted(labels), "annotations": sorted(annotations), "digest": digest}
+    return json.dumps({key: value for key, value in said.items() if value}, separators=(",", ":"))
 
 
 def controller_uid(meta: Mapping[str, Any]) -> str:

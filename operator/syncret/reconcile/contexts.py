@@ -28,8 +28,13 @@ class Contexts:
         self._stores = stores
         self._namespaces_listed = namespaces_listed
 
-    def of(self, external_secret: ExternalSecret, secret: ManagedSecret | None) -> Context:
-        """What an attempt made now depends on; ``secret``: the target."""
+    def of(
+        self, external_secret: ExternalSecret, secret: ManagedSecret | None, *, template: str = ""
+    ) -> Context:
+        """What an attempt made now depends on; ``secret``: the target.
+
+        ``template``: what stands for templates from elsewhere.
+        """
         namespace = external_secret.key.namespace
         stores = [self._cache.stores.get(store) for store in external_secret.stores]
         return context_of(
@@ -37,6 +42,7 @@ class Contexts:
             stores,
             secret,
             [self._grant(namespace, store) for store in stores],
+            template=template,
             unmanaged=self._cache.unmanaged.get((namespace, external_secret.target)) or "",
         )
 

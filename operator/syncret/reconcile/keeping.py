@@ -18,9 +18,10 @@ from syncret.errors import KubeConflict, KubeNotFound
 from syncret.kube.client import KubeClient
 from syncret.reconcile.assemble import Assembled
 from syncret.reconcile.ownership import Exists, beyond_repair, in_shape, refuse_foreign
-from syncret.reconcile.plan import holds_synced
+from syncret.reconcile.plan import holds_synced, stays
 from syncret.reconcile.removal import remove_target
 from syncret.reconcile.secretio import Change, Written
+from syncret.reconcile.shape import PLAIN, Shape
 from syncret.reconcile.target import not_there, read_target, repair_target, write_target
 
 #: Times that a Secret is looked at anew because it changed while it was put right.
@@ -115,8 +116,10 @@ class Targets:
             if secret is None:
                 return Mended(None, in_order=False)
             refuse_foreign(external_secret, secret, exists=exists)
-            if not holds_synced(secret, status, self._digester) or beyond_repair(
-                external_secret, secret, status.keys
+            if (
+                not holds_synced(secret, status, self._digester)
+                or not stays(external_secret, status, secret)
+                or beyond_repair(external_secret, secret, status.keys)
             ):
                 return Mended(secret, in_order=False)
             if in_shape(external_secret, secret, status.keys):
@@ -132,21 +135,44 @@ class Targets:
             return Mended(written.secret, in_order=True, change=written.change)
         raise AssertionError("unreachable")
 
-    async def bring(
-        self, external_secret: ExternalSecret, assembled: Assembled, *, known: ManagedSecret | None
-    ) -> Brought:
-        """Writes what the store gave. ``known``: the Secret, where the cache does not have it.
-
-        Raises the first error of what is missing, if that is to leave the Secret as it is.
-        """
-        policy = external_secret.policy
-        if assembled.required_missing and policy.deletion == "Retain":
+    def refuse_missing(self, external_secret: ExternalSecret, assembled: Assembled) -> None:
+        """Raises the first error of what is missing, if that is to leave the Secret as it is."""
+        if assembled.required_missing and external_secret.policy.deletion == "Retain":
             raise assembled.required_missing[0].error
+
+    def leaves_nothing(self, external_secret: ExternalSecret, assembled: Assembled) -> bool:
+        """Whether there is to be no Secret."""
+        policy = external_secret.policy
+        gone = policy.deletion == "Delete" and bool(assembled.missing) and not assembled.data
+        return gone or not policy.writes
+
+    def left(
+        self,
+        external_secret: ExternalSecret,
+        status: ExternalSecretStatus,
+        secret: ManagedSecret | None,
+    ) -> Brought:
+        """The Secret that is in order, left as it is."""
+        digests = secret.digests if secret is not None else {}
+        if external_secret.policy.shared:
+            digests = {key: digests[key] for key in status.keys}
+        return Brought(secret, digests, Change.NONE)
+
+    async def bring(
+        self,
+        external_secret: ExternalSecret,
+        assembled: Assembled,
+        *,
+        known: ManagedSecret | None,
+        shape: Shape = PLAIN,
+    ) -> Brought:
+        """Writes what the store gave. ``known``: the Secret, where the cache does not have it."""
+        policy = external_secret.policy
         digests = self._digester.values(assembled.data)
         if not policy.writes:
             return Brought(None, digests, Change.NONE)
         known = self.get(external_secret) or known
-        if policy.deletion == "Delete" and assembled.missing and not assembled.data:
+        if self.leaves_nothing(external_secret, assembled):
             written = await remove_target(
                 self._kube,
                 self._digester,
@@ -162,6 +188,7 @@ class Targets:
             external_secret,
             known=known,
             data=assembled.data,
+            shape=shape,
             exists=self.exists(external_secret.key.namespace),
         )
         self._remember(external_secret, written)

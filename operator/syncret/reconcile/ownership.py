@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from syncret.api.claims import MAX_CLAIMS, Claim, Claims, keys_of_others, render_claims
 from syncret.api.externalsecret import ExternalSecret
-from syncret.api.secret import DEFAULT_TYPE, ManagedSecret
+from syncret.api.secret import ManagedSecret
 from syncret.constants import (
     API_VERSION,
     KEYS_ANNOTATION,
@@ -214,7 +214,7 @@ def unwanted(
 
 def wanted_type(external_secret: ExternalSecret) -> str:
     """The type that the Secret is to have; "": whatever it has, because others make it."""
-    return "" if external_secret.policy.shared else DEFAULT_TYPE
+    return "" if external_secret.policy.shared else external_secret.template.type
 
 
 def beyond_repair(

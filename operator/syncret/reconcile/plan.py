@@ -29,6 +29,7 @@ class Reason(Enum):
     MISSING = "Secret missing"
     DRIFT = "Secret differs from what was written"
     MARKS = "Secret lost a mark, or has another key"
+    TEMPLATE = "template changed"
     DUE = "refresh due"
     RETRY = "retry"
 
@@ -67,6 +68,8 @@ class Context(NamedTuple):
     #: Which Secret it is, and who shares it.
     secret: str
     grants: tuple[Grant, ...] = ()
+    #: Stands for templates from elsewhere.
+    template: str = ""
 
 
 #: What may be put right without the store.
@@ -93,6 +96,8 @@ class SyncState:
     retry: float = 0.0
     rollout_failures: int = field(default=0)
     leaving_failures: int = field(default=0)
+    #: Stands for templates from elsewhere, as they were last seen.
+    template: str = ""
 
 
 def context_of(
@@ -102,6 +107,7 @@ def context_of(
     grants: Sequence[Grant] = (),
     *,
     unmanaged: str = "",
+    template: str = "",
 ) -> Context:
     """What an attempt made now depends on; ``stores`` in the order of the record.
 
@@ -114,6 +120,7 @@ def context_of(
         stores_ready=tuple(store.ready_status if store else "" for store in stores),
         secret=secret.standing if secret is not None else unmanaged,
         grants=tuple(grants),
+        template=template,
     )
 
 
@@ -163,7 +170,9 @@ def wanted(
             return Reason.STORE  # the right was taken away while nobody worked
     elif not once and _other_stores(context, state.context):
         return Reason.STORE
-    return _wrong(external_secret, status, secret=secret, digester=digester)
+    wrong = _wrong(external_secret, status, secret=secret, digester=digester)
+    changed = bool(status.template_input) and context.template != status.template_from
+    return Reason.TEMPLATE if changed and not once and wrong in {None, Reason.MARKS} else wrong
 
 
 def _wrong(
@@ -178,13 +187,23 @@ def _wrong(
         return None  # there is to be no Secret
     if secret is None:
         return Reason.MISSING
-    if not holds_synced(secret, status, digester):
+    if not holds_synced(secret, status, digester) or not stays(external_secret, status, secret):
         return Reason.DRIFT
     if beyond_repair(external_secret, secret, status.keys):
         return Reason.DRIFT
     if not in_shape(external_secret, secret, status.keys):
         return Reason.MARKS
     return None
+
+
+def stays(
+    external_secret: ExternalSecret, status: ExternalSecretStatus, secret: ManagedSecret
+) -> bool:
+    """Whether labels and annotations that a template gave are as they were written."""
+    if secret.metadata is not None:
+        return secret.metadata.intact
+    current = status.synced_generation == external_secret.generation
+    return not (current and external_secret.template.has_metadata)
 
 
 def holds_synced(secret: ManagedSecret, status: ExternalSecretStatus, digester: Digester) -> bool:

@@ -35,6 +35,8 @@ class Synced:
     change: Change
     sources: tuple[Source, ...]
     missing: tuple[Missing, ...]
+    template_input: str = ""
+    template_from: str = ""
 
 
 def succeeded(
@@ -72,6 +74,8 @@ def succeeded(
         keys=tuple(sorted(synced.digests)) if written else (),
         missing=missing,
         force_sync=external_secret.force_sync or old.force_sync,
+        template_input=synced.template_input,
+        template_from=synced.template_from,
     )
     if not external_secret.policy.writes:
         return status  # what was written before stays as it is

@@ -31,10 +31,15 @@ _MOST_MATCHES: Final = 4 * MAX_KEYS
 
 
 class Renderer(Protocol):
-    """Renders one template."""
+    """Renders templates."""
 
-    def render_one(self, template: str, variables: Mapping[str, str]) -> str:
-        """Raises SyncretError with a sentence on the template."""
+    def render_each(
+        self, template: str, variables: Sequence[Mapping[str, str]], *, path: str
+    ) -> Sequence[str]:
+        """The template's text for each set of variables.
+
+        Raises SyncretError with a sentence on the template, which stands at ``path``.
+        """
         ...
 
 
@@ -115,13 +120,12 @@ def _transformed(
     if renderer is None:
         raise SpecInvalid(f"{path} is not known to this version of Syncret.")
 
-    def rename(key: str) -> str:
-        name = renderer.render_one(step.template, {"value": key})
-        if len(name) > _LONGEST:
-            raise InvalidKey(f"{path} gives a key of more than {_LONGEST} characters: correct it.")
-        return name
-
-    return _renamed(values, {key: rename(key) for key in values}, path)
+    names = renderer.render_each(
+        step.template, [{"value": key} for key in values], path=f"{path}.template"
+    )
+    if any(len(name) > _LONGEST for name in names):
+        raise InvalidKey(f"{path} gives a key of more than {_LONGEST} characters: correct it.")
+    return _renamed(values, dict(zip(values, names, strict=True)), path)
 
 
 def _renamed(values: Mapping[str, bytes], names: Mapping[str, str], path: str) -> dict[str, bytes]:

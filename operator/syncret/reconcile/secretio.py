@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any, Final, Protocol, TypeVar
 
-from syncret.api.secret import ManagedSecret, parse_secret
+from syncret.api.secret import ManagedSecret, OwnMetadata, parse_secret
 from syncret.digest import Digester
 from syncret.errors import KubeConflict, KubeNotFound
 from syncret.kube.resources import SECRETS, Resource
@@ -122,12 +122,18 @@ def after_patch(
     """The record of what was patched, of whose data no body came back."""
     known = {"namespace": secret.namespace, "name": secret.name, "uid": secret.uid}
     body = {"metadata": {**known, **meta}, "type": secret.type, "immutable": immutable}
-    return replace(parse_secret(body, _NO_DIGESTER), digests=digests)
+    return replace(parse_secret(body, _NO_DIGESTER), digests=digests, metadata=secret.metadata)
 
 
-def without_data(body: Mapping[str, Any], digests: Mapping[str, bytes]) -> ManagedSecret:
-    """The record of a body that has no data, with the digests of what it holds."""
-    return replace(parse_secret({**body, "data": None}, _NO_DIGESTER), digests=digests)
+def without_data(
+    body: Mapping[str, Any], digests: Mapping[str, bytes], metadata: OwnMetadata | None = None
+) -> ManagedSecret:
+    """The record of a body that has no data, with the digests of what it holds.
+
+    ``metadata``: what of its labels and annotations a template gave.
+    """
+    known = parse_secret({**body, "data": None}, _NO_DIGESTER)
+    return replace(known, digests=digests, metadata=metadata)
 
 
 async def references_of(kube: SecretWriter, secret: ManagedSecret) -> list[Mapping[str, Any]]:

@@ -58,6 +58,8 @@ def status_patch(old: ExternalSecretStatus, new: ExternalSecretStatus) -> dict[s
         patch["missing"] = [_missing_body(entry) for entry in new.missing] or None
     if new.former_secrets != old.former_secrets:
         patch["formerSecrets"] = list(new.former_secrets) or None
+    if _template_body(new) != _template_body(old):
+        patch["template"] = _template_body(new)
     if new.targets != old.targets:
         patch["rollout"] = {"targets": [_target_body(target) for target in new.targets]}
     return {"status": patch} if patch else None
@@ -80,6 +82,13 @@ def with_targets(
 ) -> ExternalSecretStatus:
     """The status with other rollout targets."""
     return status if status.targets == targets else replace(status, targets=targets)
+
+
+def _template_body(status: ExternalSecretStatus) -> dict[str, str | None] | None:
+    if not status.template_input:
+        return None
+    # A merge patch keeps what it does not name.
+    return {"inputHash": status.template_input, "fromHash": status.template_from or None}
 
 
 def _source_body(source: Source) -> dict[str, Any]:

@@ -22,9 +22,9 @@ from syncret.errors import KubeNotFound, NamespaceTerminating, SpecInvalid, Sync
 from syncret.kube.client import KubeClient
 from syncret.kube.events import EventRecorder
 from syncret.kube.resources import EXTERNAL_SECRETS
-from syncret.reconcile.assemble import assemble
+from syncret.reconcile.assemble import Assembled
 from syncret.reconcile.contexts import Contexts
-from syncret.reconcile.keeping import Mended, Targets
+from syncret.reconcile.keeping import Brought, Mended, Targets
 from syncret.reconcile.leaving import Leaver
 from syncret.reconcile.plan import (
     MENDABLE,
@@ -47,9 +47,11 @@ from syncret.reconcile.report import (
 from syncret.reconcile.rollout.roller import Roller
 from syncret.reconcile.schedule import NEVER, Due, due_after, first_due, held_until
 from syncret.reconcile.secretio import Change
+from syncret.reconcile.shape import PLAIN
 from syncret.reconcile.status import status_patch, with_targets
 from syncret.reconcile.stores import StoreClients
 from syncret.reconcile.telling import SyncMetrics, Teller, names
+from syncret.reconcile.templating import Made, Templating
 from syncret.worker import Backoff, Result
 
 logger = logging.getLogger(__name__)
@@ -71,6 +73,7 @@ class ExternalSecretReconciler:
         cache: Cache,
         kube: KubeClient,
         stores: StoreClients,
+        templating: Templating,
         roller: Roller,
         events: EventRecorder,
         metrics: SyncMetrics,
@@ -94,6 +97,7 @@ class ExternalSecretReconciler:
         self._kube = kube
         self._stores = stores
         self._reader = Reader(cache=cache, stores=stores)
+        self._templating = templating
         self._roller = roller
         self._metrics = metrics
         self._teller = Teller(events=events, metrics=metrics, clock=clock)
@@ -152,6 +156,7 @@ class ExternalSecretReconciler:
 
     def _forget(self, key: ObjectKey) -> None:
         state = self._states.pop(key, None)
+        self._templating.forget(key)
         self._teller.forget(key.namespace, key.name, state.uid if state is not None else None)
 
     def forget_namespaces(self, theirs: Callable[[str], bool]) -> None:
@@ -191,7 +196,8 @@ class ExternalSecretReconciler:
 
     async def _round(self, external_secret: ExternalSecret, state: SyncState) -> None:
         secret = self._targets.get(external_secret)
-        context = self._context(external_secret, secret)
+        state.template = await self._templating.look(external_secret)
+        context = self._context(external_secret, secret, template=state.template)
         wall = self._clock.wall()
         if wall >= state.due.at:
             state.due = held_until(external_secret, state.due, wall)
@@ -229,9 +235,10 @@ class ExternalSecretReconciler:
         secret: ManagedSecret | None,
         *,
         of: Context | None = None,
+        template: str = "",
     ) -> Context:
         """What an attempt depends on; ``of``: the stores are those of before it."""
-        context = self._contexts.of(external_secret, secret)
+        context = self._contexts.of(external_secret, secret, template=template)
         if of is None:
             return context
         return of._replace(secret=context.secret, grants=context.grants)
@@ -251,7 +258,7 @@ class ExternalSecretReconciler:
         self, external_secret: ExternalSecret, state: SyncState, mended: Mended
     ) -> bool:
         """Whether nothing but the clock asks for a look at the store any more."""
-        context = self._context(external_secret, mended.secret)
+        context = self._context(external_secret, mended.secret, template=state.template)
         return mended.in_order and not wanted(
             external_secret,
             state,
@@ -343,15 +350,42 @@ class ExternalSecretReconciler:
         # What was due was in order otherwise: the same versions make the same Secret.
         if reason is Reason.DUE and same_versions(external_secret, status, fetched):
             return None
-        assembled = assemble(external_secret, fetched)
-        brought = await self._targets.bring(external_secret, assembled, known=mended.secret)
+        assembled = await self._templating.assemble(external_secret, fetched)
+        made, brought = await self._bring(external_secret, status, assembled, mended)
         return Synced(
             secret=brought.secret,
             digests=brought.digests,
             change=brought.change,
             sources=sources_of(external_secret, fetched),
             missing=assembled.missing,
+            template_input=made.input_hash,
+            template_from=made.from_hash,
         )
+
+    async def _bring(
+        self,
+        external_secret: ExternalSecret,
+        status: ExternalSecretStatus,
+        assembled: Assembled,
+        mended: Mended,
+    ) -> tuple[Made, Brought]:
+        """Renders, if there is anything new to render, and writes."""
+        self._targets.refuse_missing(external_secret, assembled)
+        if self._targets.leaves_nothing(external_secret, assembled):
+            made = Made(assembled.data, PLAIN)
+        else:
+            making = await self._templating.make(external_secret, assembled.data)
+            if mended.in_order and making.is_done(status, mended.secret):
+                return making.same, self._targets.left(external_secret, status, mended.secret)
+            made = await making.finish()
+            self._reader.usable(external_secret)  # once more: rendering takes time
+        brought = await self._targets.bring(
+            external_secret,
+            replace(assembled, data=made.data),
+            known=mended.secret,
+            shape=made.shape,
+        )
+        return made, brought
 
     def _told(
         self, external_secret: ExternalSecret, state: SyncState, status: ExternalSecretStatus

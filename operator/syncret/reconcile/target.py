@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from syncret.api.externalsecret import ExternalSecret
-from syncret.api.secret import DEFAULT_TYPE, ManagedSecret, parse_secret
+from syncret.api.secret import ManagedSecret, parse_secret
 from syncret.constants import FIELD_MANAGER, MANAGED_LABEL, MANAGED_VALUE
 from syncret.digest import Digester
 from syncret.errors import (
@@ -52,6 +52,7 @@ from syncret.reconcile.secretio import (
     repeated,
     without_data,
 )
+from syncret.reconcile.shape import PLAIN, Own, Shape
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,8 @@ class Goal:
     data: Mapping[str, bytes]
     digests: Mapping[str, bytes]
     type: str = ""
+    #: None: labels and annotations of a template stay as they are.
+    own: Own | None = None
 
     def __repr__(self) -> str:
         return f"Goal({sorted(self.data)})"
@@ -73,17 +76,19 @@ async def write_target(
     *,
     known: ManagedSecret | None,
     data: Mapping[str, bytes],
+    shape: Shape = PLAIN,
     type: str | None = None,  # noqa: A002 - the field's name
     exists: Exists = lambda _: True,
 ) -> Written:
-    """Brings the target Secret to ``data``, or its keys in a shared one.
+    """Brings the target Secret to ``data`` and ``shape``, or its keys in a shared one.
 
     ``known`` is what the cache has of it. ``type``: of the Secret; None: as the spec says, "":
     whatever it has. ``exists``: whether the namespace has an ExternalSecret
     of a name. Raises TargetError, KubeError; the Secret is then as it was.
     """
     kind = wanted_type(external_secret) if type is None else type
-    goal = Goal(data, digester.values(data), kind)
+    own = None if external_secret.policy.shared else Own(shape, digester)
+    goal = Goal(data, digester.values(data), kind, own)
 
     async def once(secret: ManagedSecret | None) -> Written:
         if secret is None and external_secret.policy.creation == "Merge":
@@ -153,11 +158,16 @@ def not_there(external_secret: ExternalSecret) -> SecretNotThere:
 async def _create(
     kube: SecretWriter, external_secret: ExternalSecret, goal: Goal, *, dry_run: bool = False
 ) -> Written:
+    meta = first_marks(external_secret, goal.data)
+    given = goal.own.changes(meta["namespace"], meta["name"], None) if goal.own else None
+    if given:
+        meta["labels"] = {**given.labels, **meta["labels"]}
+        meta["annotations"] = {**given.annotations, **meta["annotations"]}
     body: dict[str, Any] = {
         "apiVersion": "v1",
         "kind": "Secret",
-        "metadata": first_marks(external_secret, goal.data),
-        "type": goal.type or DEFAULT_TYPE,
+        "metadata": meta,
+        "type": goal.type or external_secret.template.type,
         "data": _encode(goal.data),
     }
     if external_secret.policy.immutable:
@@ -171,7 +181,8 @@ async def _create(
         dry_run=dry_run,
     )
     body["metadata"] = {**body["metadata"], **answer["metadata"]}
-    return Written(without_data(body, goal.digests), Change.CREATED)
+    written = without_data(body, goal.digests, given.after if given else None)
+    return Written(written, Change.CREATED)
 
 
 async def _change(
@@ -239,9 +250,13 @@ async def _patch(
     }
     wanted = marks(external_secret, secret, goal.digests)
     freeze = external_secret.policy.immutable and not secret.immutable
-    if not (changed or gone or wanted or freeze):
+    given = goal.own.changes(secret.namespace, secret.name, secret.metadata) if goal.own else None
+    if not (changed or gone or wanted or freeze or given):
         return Written(secret, Change.NONE)
     meta = await _metadata(kube, external_secret, secret, wanted)
+    if given:
+        meta["labels"] = {**given.labels, **meta.get("labels", {})}
+        meta["annotations"] = {**given.annotations, **meta.get("annotations", {})}
     body: dict[str, Any] = {"metadata": meta}
     if changed or gone:
         body["data"] = {**_encode(changed), **dict.fromkeys(sorted(gone))}
@@ -259,6 +274,8 @@ async def _patch(
     digests = {**kept, **goal.digests}
     immutable = secret.immutable or freeze
     written = after_patch(secret, answer["metadata"], digests, immutable=immutable)
+    if given:
+        written = replace(written, metadata=given.after)
     return Written(written, Change.UPDATED if changed or gone else Change.NONE)
 
 

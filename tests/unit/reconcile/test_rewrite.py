@@ -1,7 +1,7 @@
 """The steps of rewrite: a row per rule, and what holds for any steps and values."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -128,8 +128,11 @@ def test_a_key_that_is_not_unicode_is_told_and_not_matched() -> None:
 class _Upper:
     """Renders nothing but the value, in upper case."""
 
-    def render_one(self, template: str, variables: Mapping[str, str]) -> str:
-        return template.replace("VALUE", variables["value"].upper())
+    def render_each(
+        self, template: str, variables: Sequence[Mapping[str, str]], *, path: str
+    ) -> list[str]:
+        assert path == f"{PATH}.rewrite[1].transform.template" or template.startswith("x")
+        return [template.replace("VALUE", one["value"].upper()) for one in variables]
 
 
 def test_a_transform_names_keys_by_a_template() -> None:

@@ -1,4 +1,4 @@
-"""The command line: ``syncret run`` and ``syncret version``."""
+"""The command line: ``syncret run``, ``syncret convert`` and ``syncret version``."""
 
 import argparse
 import asyncio
@@ -28,12 +28,32 @@ def main(argv: Sequence[str] | None = None) -> int:
         "run", help="run the operator", description="Runs the operator until SIGTERM or Ctrl-C."
     )
     settings.add_arguments(run)
+    convert = commands.add_parser(
+        "convert",
+        help="write manifests of External Secrets Operator as Syncret's",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    _add_convert(convert, argv)
     commands.add_parser("version", help="print the version")
     arguments = parser.parse_args(argv)
     if arguments.command == "version":
         print(f"syncret {__version__}")
         return 0
+    if arguments.command == "convert":
+        from syncret.convert import command
+
+        return command.run(arguments)
     return _run(settings.from_args(arguments, os.environ, parser=run))
+
+
+def _add_convert(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> None:
+    """Imported only when it is asked for: the operator needs none of it."""
+    if "convert" not in (sys.argv[1:] if argv is None else argv):
+        return
+    from syncret.convert import command
+
+    parser.description, parser.epilog = command.DESCRIPTION, command.EPILOG
+    command.add_arguments(parser)
 
 
 def _run(chosen: settings.Settings) -> int:

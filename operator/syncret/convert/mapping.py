@@ -1,0 +1,121 @@
+"""From an object of ESO to one of Syncret: kinds, metadata, and fields by what the CRDs have."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from syncret.constants import GROUP, VERSION
+from syncret.convert import externalsecrets, stores
+from syncret.convert.copying import copied
+from syncret.convert.fields import shapes
+from syncret.convert.result import Body, Result
+
+ESO: Final = "external-secrets.io"
+_VERSIONS: Final = frozenset({f"{ESO}/v1", f"{ESO}/v1beta1"})
+
+#: Annotations that belong to a tool or to ESO's own doings.
+_NOT_CARRIED: Final = ("kubectl.kubernetes.io/", "external-secrets.io/", "force-sync")
+
+_REASONS: Final[Mapping[str, str]] = {
+    "PushSecret": "this version of Syncret does not have PushSecret",
+    "ClusterPushSecret": "this version of Syncret does not have PushSecret",
+}
+
+
+def convert(source: Mapping[str, Any]) -> Result:  # noqa: PLR0911 - a reason each
+    """What becomes of one object."""
+    result = Result(source)
+    api, kind = str(source.get("apiVersion", "")), str(source.get("kind", ""))
+    group = api.partition("/")[0]
+    if group != ESO and not group.endswith(f".{ESO}"):
+        result.untouched = True
+        result.body = dict(source)
+        return result
+    if group != ESO:
+        result.lose("", "this version of Syncret does not have generators")
+        return result
+    if kind in _REASONS:
+        result.lose("", _REASONS[kind])
+        return result
+    make = _KINDS.get(kind)
+    if api not in _VERSIONS or make is None:
+        result.lose("", "its apiVersion or kind is not one that can be converted")
+        return result
+    if _made_by_another(source):
+        result.lose("", "a ClusterExternalSecret makes it: convert that instead")
+        return result
+    spec = source.get("spec")
+    if not isinstance(spec, Mapping):
+        result.lose("", "it has no spec")
+        return result
+    made = make(spec, result)
+    if made is not None:
+        result.body = {
+            "apiVersion": f"{GROUP}/{VERSION}",
+            "kind": kind,
+            "metadata": _metadata(source.get("metadata")),
+            "spec": made,
+        }
+    return result
+
+
+def _made_by_another(source: Mapping[str, Any]) -> bool:
+    metadata = source.get("metadata")
+    owners = metadata.get("ownerReferences") if isinstance(metadata, Mapping) else None
+    return any(
+        isinstance(owner, Mapping) and owner.get("kind") == "ClusterExternalSecret"
+        for owner in owners or ()
+    )
+
+
+def _metadata(metadata: Any) -> Body:
+    found: Body = {}
+    if not isinstance(metadata, Mapping):
+        return found
+    for name in ("name", "generateName", "namespace", "labels"):
+        if metadata.get(name):
+            found[name] = metadata[name]
+    annotations = {
+        name: value
+        for name, value in (metadata.get("annotations") or {}).items()
+        if not name.startswith(_NOT_CARRIED)
+    }
+    if annotations:
+        found["annotations"] = annotations
+    return found
+
+
+def _external_secret(spec: Mapping[str, Any], result: Result) -> Body:
+    return externalsecrets.convert_spec(
+        spec, result, path="spec", metadata=_metadata(result.source.get("metadata"))
+    )
+
+
+def _cluster_external_secret(spec: Mapping[str, Any], result: Result) -> Body | None:
+    fields = dict(spec)
+    inner = fields.pop("externalSecretSpec", None)
+    fields.pop("refreshTime", None)  # namespaces are watched: there is nothing to look up again
+    selector = fields.pop("namespaceSelector", None)
+    if selector is not None:
+        fields["namespaceSelectors"] = [*(fields.get("namespaceSelectors") or ()), selector]
+    if not isinstance(inner, Mapping):
+        result.lose("spec.externalSecretSpec", "it is missing")
+        return None
+    metadata = fields.get("externalSecretMetadata")
+    made = copied(fields, shapes()["ClusterExternalSecret"], "spec", result)
+    made["externalSecretSpec"] = externalsecrets.convert_spec(
+        inner,
+        result,
+        path="spec.externalSecretSpec",
+        metadata=metadata if isinstance(metadata, Mapping) else {},
+    )
+    return dict(made)
+
+
+_KINDS: Final[Mapping[str, Callable[[Mapping[str, Any], Result], Body | None]]] = {
+    "ExternalSecret": _external_secret,
+    "SecretStore": lambda spec, result: stores.convert_spec("SecretStore", spec, result),
+    "ClusterSecretStore": lambda spec, result: stores.convert_spec(
+        "ClusterSecretStore", spec, result
+    ),
+    "ClusterExternalSecret": _cluster_external_secret,
+}

@@ -1,0 +1,88 @@
+"""SecretStores and ClusterSecretStores."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from syncret.convert.copying import copied
+from syncret.convert.fields import shapes
+from syncret.convert.result import Body, Result
+
+
+def convert_spec(kind: str, spec: Mapping[str, Any], result: Result) -> Body | None:
+    """The spec of a store; None where Syncret does not have its provider."""
+    fields = dict(spec)
+    provider = fields.get("provider")
+    names = sorted(provider) if isinstance(provider, Mapping) else []
+    known = shapes()[kind]["provider"]
+    if len(names) != 1 or names[0] not in known:
+        name = ", ".join(names) or "none"
+        result.lose("spec.provider", f"this version of Syncret does not have the provider {name}")
+        return None
+    if fields.pop("retrySettings", None):
+        result.note("spec.retrySettings", "retries are the engine's, with growing delays")
+    _interval(fields, result)
+    if kind == "ClusterSecretStore":
+        _conditions(fields, result)
+    else:
+        own = (result.source.get("metadata") or {}).get("namespace")
+        fields["provider"] = _without_own_namespace(provider, own)
+        if fields.pop("conditions", None):
+            result.note("spec.conditions", "a SecretStore serves its own namespace only")
+    made: Body = copied(fields, shapes()[kind], "spec", result)
+    # Without a field of the identity or of who may use it, it would be another store, and might
+    # read or admit more.
+    return None if any(remark.lost for remark in result.remarks) else made
+
+
+def _interval(fields: Body, result: Result) -> None:
+    interval = fields.get("refreshInterval")
+    if isinstance(interval, int) and not isinstance(interval, bool):
+        interval = f"{interval}s"
+        fields["refreshInterval"] = interval
+    if interval in {"0", "0s"}:
+        del fields["refreshInterval"]  # there it means the default
+    elif isinstance(interval, str) and re.fullmatch(r"[0-9]s", interval):
+        fields["refreshInterval"] = "10s"
+        result.note("spec.refreshInterval", "10s is the shortest interval here")
+
+
+def _conditions(fields: Body, result: Result) -> None:
+    conditions = fields.get("conditions")
+    if not conditions:
+        fields["conditions"] = [{"namespaceSelector": {}}]
+        result.note(
+            "spec.conditions",
+            "without conditions a store admitted every namespace, and admits none here: this entry "
+            "keeps what was, narrow it",
+        )
+        return
+    made = []
+    for condition in conditions:
+        one = dict(condition)
+        expressions = one.get("namespaceRegexes")
+        if isinstance(expressions, list):
+            # Here the whole name has to match; there a part of it does.
+            one["namespaceRegexes"] = [_whole(str(expression)) for expression in expressions]
+        made.append(one)
+    fields["conditions"] = made
+
+
+def _whole(expression: str) -> str:
+    inner = expression[1:-1]
+    if expression[:1] == "^" and expression[-1:] == "$" and not re.search(r"[|\\]", inner):
+        return inner
+    return f".*(?:{expression}).*"
+
+
+def _without_own_namespace(value: Any, own: Any) -> Any:
+    """References that name the store's own namespace, which they are in anyway."""
+    if isinstance(value, Mapping):
+        return {
+            name: _without_own_namespace(one, own)
+            for name, one in value.items()
+            if not (name == "namespace" and own and one == own and "name" in value)
+        }
+    if isinstance(value, list):
+        return [_without_own_namespace(one, own) for one in value]
+    return value

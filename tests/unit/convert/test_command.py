@@ -1,0 +1,169 @@
+"""``syncret convert`` as a person runs it: files in, files out, what is said, the exit code."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from syncret.__main__ import main
+from syncret.convert import fields
+from syncret.convert.mapping import convert
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[2]
+SECRET = "hunter2-not-real"
+
+
+def external_secret(**spec: Any) -> dict[str, Any]:
+    return {
+        "apiVersion": "external-secrets.io/v1",
+        "kind": "ExternalSecret",
+        "metadata": {"name": "app", "namespace": "shop"},
+        "spec": {
+            "secretStoreRef": {"name": "aws"},
+            "data": [{"secretKey": "a", "remoteRef": {"key": "b"}}],
+            **spec,
+        },
+    }
+
+
+def test_a_shop_is_converted_as_it_was_looked_over(capsys: pytest.CaptureFixture[str]) -> None:
+    code = main(["convert", str(HERE / "shop.yaml")])
+    said = capsys.readouterr()
+    assert code == 1
+    assert said.out == (HERE / "shop.converted.yaml").read_text(encoding="utf-8")
+    assert said.err == (HERE / "shop.report.txt").read_text(encoding="utf-8")
+    assert SECRET not in said.err
+
+
+def test_what_is_exact_ends_with_zero(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "in" / "sub").mkdir(parents=True)
+    listed = {"apiVersion": "v1", "kind": "List", "items": [external_secret(), external_secret()]}
+    (tmp_path / "in" / "sub" / "a.yaml").write_text(json.dumps(listed), encoding="utf-8")
+
+    assert main(["convert", str(tmp_path / "in"), "-o", str(tmp_path / "out")]) == 0
+
+    made = list(yaml.safe_load_all((tmp_path / "out" / "sub" / "a.yaml").read_text("utf-8")))
+    assert [one["apiVersion"] for one in made] == ["syncret.io/v1alpha1"] * 2
+    assert made[0]["spec"] == external_secret()["spec"]
+    assert capsys.readouterr().err == (
+        "2 converted exactly, 0 converted with remarks, 0 not converted\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "name files or directories"),
+        (["a.yaml", "--from-cluster"], "name files or directories"),
+        (["a.yaml", "-A"], "go with --from-cluster"),
+        (["/nowhere/a.yaml"], "/nowhere/a.yaml cannot be read"),
+    ],
+)
+def test_wrong_usage_ends_with_two(
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["convert", *arguments]) == 2
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", [f"a: [{SECRET}", f"- {SECRET}", f"a: {SECRET}"])
+def test_what_is_no_manifest_is_not_quoted(
+    text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text(text, encoding="utf-8")
+    assert main(["convert", str(path)]) == 2
+    said = capsys.readouterr()
+    assert str(path) in said.err
+    assert SECRET not in said.err
+
+
+def test_a_field_that_the_crd_has_is_converted_and_no_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    source = external_secret(target={"template": {"engineVersion": "v2", "data": {"u": "{{.a}}"}}})
+    shapes = json.loads(json.dumps(fields.shapes()))
+    target = shapes["ExternalSecret"]["target"]
+
+    target.pop("template", None)
+    with monkeypatch.context() as patch:
+        patch.setattr("syncret.convert.externalsecrets.shapes", lambda: shapes)
+        without = convert(source)
+    target["template"] = {"data": {"type": "map"}}
+    with monkeypatch.context() as patch:
+        patch.setattr("syncret.convert.externalsecrets.shapes", lambda: shapes)
+        having = convert(source)
+
+    assert [one.path for one in without.remarks] == ["spec.target.template"]
+    assert without.body is not None
+    assert "template" not in without.body["spec"].get("target", {})
+    assert having.remarks == []
+    assert having.body is not None
+    assert having.body["spec"]["target"]["template"] == {"data": {"u": "{{ a }}"}}
+
+
+def test_a_template_without_translation_fails_instead_of_making_a_secret(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shapes = json.loads(json.dumps(fields.shapes()))
+    shapes["ExternalSecret"]["target"]["template"] = {"data": {"type": "map"}}
+    monkeypatch.setattr("syncret.convert.externalsecrets.shapes", lambda: shapes)
+    text = f"{SECRET} {{{{ now }}}}"
+
+    made = convert(external_secret(target={"template": {"data": {"u": text}}}))
+
+    (remark,) = made.remarks
+    assert (remark.path, remark.lost, remark.original) == (
+        "spec.target.template.data.u",
+        True,
+        text,
+    )
+    assert SECRET not in remark.text
+    assert made.body is not None
+    assert made.body["spec"]["target"]["template"]["data"]["u"] == (
+        '{{ secrets["not translated by syncret convert: spec.target.template.data.u"] }}'
+    )
+
+
+@pytest.mark.parametrize(
+    "aws",
+    [
+        {"role": "arn:aws:iam::123456789012:role/reader"},
+        {"auth": {"jwt": {"serviceAccountRef": {"name": "reader"}}}},
+        {"service": "CertificateManager"},
+    ],
+)
+def test_a_store_whose_identity_is_not_known_is_not_converted(aws: dict[str, Any]) -> None:
+    provider = {"service": "SecretsManager", "region": "eu-central-1", **aws}
+    made = convert(
+        {
+            "apiVersion": "external-secrets.io/v1",
+            "kind": "SecretStore",
+            "metadata": {"name": "aws", "namespace": "shop"},
+            "spec": {"provider": {"aws": provider}},
+        }
+    )
+    assert made.body is None
+    assert all(one.lost for one in made.remarks)
+
+
+def test_what_a_cluster_external_secret_made_is_left_to_it() -> None:
+    source = external_secret()
+    source["metadata"]["ownerReferences"] = [{"kind": "ClusterExternalSecret", "name": "x"}]
+    assert convert(source).body is None
+
+
+def test_the_fields_are_those_of_the_crds() -> None:
+    check = subprocess.run(
+        [sys.executable, ROOT / "scripts" / "embed-fields", "--check"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert (check.returncode, check.stderr) == (0, "")

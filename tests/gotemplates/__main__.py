@@ -7,6 +7,7 @@ Syncret's own sandbox after their translation. Where the translator calls itself
 the same text, or both fail. It needs Go, and the module proxy when it is first built.
 """
 
+import importlib
 import json
 import random
 import shutil
@@ -207,8 +208,8 @@ def main(arguments: list[str]) -> int:
         print("Skipped: there is no Go here to compare with.")
         return 0
     try:
-        from syncret.template.problem import Keys
-        from syncret.template.sandbox import RenderingFailed, Sandbox
+        problem = importlib.import_module("syncret.template.problem")
+        sandboxed = importlib.import_module("syncret.template.sandbox")
     except ImportError:
         print("Skipped: this version has no templates.")
         return 0
@@ -229,7 +230,7 @@ def main(arguments: list[str]) -> int:
         )
     answers = [json.loads(line) for line in found.stdout.split("\n") if line]
     assert len(answers) == len(asked)
-    sandbox = Sandbox()
+    sandbox = sandboxed.Sandbox()
     counts = dict.fromkeys(("exact", "failing", "noted", "noted, other", "refused", "wrong"), 0)
     reasons: dict[str, int] = {}
     for question, answer in zip(asked, answers, strict=True):
@@ -245,9 +246,9 @@ def main(arguments: list[str]) -> int:
         data = question["data"]
         plain = {key: value for key, value in data.items() if key.isidentifier()}
         try:
-            text = sandbox.render(made.text, {**plain, "secrets": Keys(data)}, most=1 << 20)
+            text = sandbox.render(made.text, {**plain, "secrets": problem.Keys(data)}, most=1 << 20)
             same = not answer["error"] and text == answer["text"]
-        except RenderingFailed as error:
+        except sandboxed.RenderingFailed as error:
             text = f"failed: {error.text}"
             same = bool(answer["error"])
         if same:

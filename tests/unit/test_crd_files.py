@@ -118,6 +118,14 @@ def test_every_field_is_described_bounded_and_closed(name: str, path: str, node:
         assert "\n" not in rule["message"]
 
 
+@pytest.mark.parametrize(("name", "path", "node"), ALL_NODES)
+def test_a_description_says_more_than_the_name(name: str, path: str, node: Schema) -> None:
+    words = set(re.findall(r"[a-z]+", node["description"].lower()))
+    last = f"{name}{path}".rsplit(".", 1)[-1]
+    own = set(re.findall(r"[a-z]+", re.sub(r"([A-Z])", r" \1", last).lower()))
+    assert words - own - {"the", "a", "an", "of", "this", "is", "in", "for", "to"}
+
+
 @pytest.mark.parametrize("name", CRDS)
 def test_columns_point_at_fields_that_exist(name: str) -> None:
     for column in CRDS[name]["spec"]["versions"][0]["additionalPrinterColumns"]:

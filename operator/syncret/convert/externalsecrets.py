@@ -120,6 +120,11 @@ def _reference(reference: Any, path: str, result: Result) -> Any:
 
 def _entry(entry: Mapping[str, Any], path: str, result: Result) -> Body:
     found = dict(entry)
+    if isinstance(found.get("remoteRef"), Mapping):
+        # It repairs names of keys, and here the name is given.
+        found["remoteRef"] = {
+            name: one for name, one in found["remoteRef"].items() if name != "conversionStrategy"
+        }
     found["remoteRef"] = _reference(found.get("remoteRef"), f"{path}.remoteRef", result)
     return found
 
@@ -156,13 +161,20 @@ def _rewrite(step: Any, path: str, result: Result) -> Any:
 
 def _target(target: Mapping[str, Any], path: str, result: Result) -> Body:
     found = dict(target)
-    if found.get("creationPolicy") == "Owner":
-        del found["creationPolicy"]
-    if found.get("deletionPolicy") == "Retain":
-        # There the Secret goes with an ExternalSecret that owns it even so. Said here, it stays.
-        del found["deletionPolicy"]
+    creation, deletion = found.pop("creationPolicy", "Owner"), found.pop("deletionPolicy", "Retain")
+    shared = creation in {"Merge", "CreateOrMerge"}
+    if creation != "Owner":
+        found["creationPolicy"] = creation
+    # Retain: there, a Secret goes with an ExternalSecret that owns it even so, and merged keys stay.
+    # Here what is said is done, and without it the keys and the Secret go.
+    if deletion != "Retain" or shared:
+        found["deletionPolicy"] = deletion
     if found.get("immutable") is False:
         del found["immutable"]
+    elif "immutable" in found:
+        result.note(
+            f"{path}.immutable", "the Secret is made anew when what the store holds changed"
+        )
     if found.get("name") == "":
         del found["name"]
     if "manifest" in found:
@@ -170,14 +182,24 @@ def _target(target: Mapping[str, Any], path: str, result: Result) -> Body:
     template = found.get("template")
     if isinstance(template, Mapping) and has(shapes()["ExternalSecret"], "target", "template"):
         found["template"] = _template(template, f"{path}.template", result)
+        if shared and found["template"].pop("metadata", None):
+            result.lose(
+                f"{path}.template.metadata",
+                "a Secret that is shared gets no labels and annotations of one ExternalSecret",
+                template["metadata"],
+            )
+        if not found["template"]:
+            del found["template"]
     return found
 
 
 def _template(template: Mapping[str, Any], path: str, result: Result) -> Body:
     found = dict(template)
     engine = found.pop("engineVersion", "v2")
-    if found.get("mergePolicy") == "Replace":
-        del found["mergePolicy"]
+    if found.get("mergePolicy") == "Replace" or not (
+        found.get("data") or found.get("templateFrom")
+    ):
+        found.pop("mergePolicy", None)  # it says nothing without data
     if engine != "v2":
         result.lose(f"{path}.engineVersion", "templates of the engine v1 are not converted")
     found["data"] = _texts(found.get("data"), f"{path}.data", result, engine=engine)

@@ -76,11 +76,13 @@ def cluster(namespace: str, *, everywhere: bool) -> list[Document]:
     from kubernetes.client.exceptions import ApiException
 
     try:
-        config.load_config()
+        config.load_config()  # type: ignore[no-untyped-call]
     except Exception as error:  # noqa: BLE001 - of many libraries, and it may quote the file
         raise Unreadable(f"there is no usable kubeconfig: {type(error).__name__}") from None
     if not namespace:
-        context = config.list_kube_config_contexts()[1] if not everywhere else {}
+        context: Any = {}
+        if not everywhere:
+            _, context = config.list_kube_config_contexts()  # type: ignore[no-untyped-call]
         namespace = context.get("context", {}).get("namespace", "default")
     api = client.CustomObjectsApi()
     found: list[Document] = []

@@ -1,0 +1,61 @@
+"""The examples that stand in the repository, and which fields of the CRDs they show."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+ROOT: Final = Path(__file__).resolve().parents[2]
+FILES: Final = sorted((ROOT / "examples").glob("*.yaml"))
+
+Body = dict[str, Any]
+
+
+def bodies(path: Path) -> list[Body]:
+    """The objects of a file."""
+    return list(yaml.safe_load_all(path.read_text(encoding="utf-8")))
+
+
+def leaves(schema: Mapping[str, Any], path: str) -> Iterator[str]:
+    """The fields that have no fields of their own."""
+    if "properties" in schema:
+        for name, child in schema["properties"].items():
+            yield from leaves(child, f"{path}.{name}")
+    elif "items" in schema:
+        yield from leaves(schema["items"], f"{path}[]")
+    else:
+        yield path
+
+
+def fields() -> Iterator[str]:
+    """Every field that a person may set, such as ``ExternalSecret.spec.target.name``."""
+    for file in sorted((ROOT / "crds").glob("*.yaml")):
+        spec = yaml.safe_load(file.read_text(encoding="utf-8"))["spec"]
+        schema = spec["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
+        kind = spec["names"]["kind"]
+        for path in leaves(schema, f"{kind}.spec"):
+            # What is embedded is shown by the kind that it comes from.
+            yield path.replace(
+                "ClusterExternalSecret.spec.externalSecretSpec.", "ExternalSecret.spec."
+            )
+
+
+def shown() -> set[str]:
+    """Every path that the examples have, whole and in part."""
+    found: set[str] = set()
+    for file in FILES:
+        for body in bodies(file):
+            if str(body["apiVersion"]).startswith("syncret.io/"):
+                found |= set(_paths(body["spec"], f"{body['kind']}.spec"))
+    return found
+
+
+def _paths(value: Any, path: str) -> Iterator[str]:
+    yield path
+    if isinstance(value, dict):
+        for name, one in value.items():
+            yield from _paths(one, f"{path}.{name}")
+    elif isinstance(value, list):
+        for one in value:
+            yield from _paths(one, f"{path}[]")

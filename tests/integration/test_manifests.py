@@ -1,6 +1,7 @@
 """The API server accepts every example, and what ``syncret convert`` writes."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -50,3 +51,52 @@ def test_what_is_converted_is_accepted(installed: Cluster) -> None:
         *kinds
     }
     assert len(accepted(installed, bodies)) == len(bodies)
+
+
+def test_what_a_cluster_holds_is_converted(installed: Cluster) -> None:
+    """With a definition that has ESO's names; what it would check has been checked there."""
+    schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    version = {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}
+    group, names = "external-secrets.io", {"plural": "externalsecrets", "kind": "ExternalSecret"}
+    crd = {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"externalsecrets.{group}"},
+        "spec": {"group": group, "names": names, "scope": "Namespaced", "versions": [version]},
+    }
+    spec = {
+        "secretStoreRef": {"name": "aws"},
+        "data": [{"secretKey": "a", "remoteRef": {"key": "b"}}],
+    }
+    body = {
+        "apiVersion": f"{group}/v1",
+        "kind": "ExternalSecret",
+        "metadata": {"name": "there", "namespace": "default"},
+        "spec": spec,
+    }
+    installed.apply(crd)
+    try:
+        installed.kubectl(
+            "wait",
+            "--for=condition=Established",
+            f"crd/{crd['metadata']['name']}",  # type: ignore[index]
+        )
+        installed.apply(body)
+        for where in (["-n", "default"], ["-A"]):
+            made = subprocess.run(
+                [sys.executable, "-m", "syncret", "convert", "--from-cluster", *where],
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=60,
+                env={**os.environ, "KUBECONFIG": str(installed.kubeconfig)},
+            )
+            assert (made.returncode, made.stderr) == (
+                0,
+                "1 converted exactly, 0 converted with remarks, 0 not converted\n",
+            )
+            found = yaml.safe_load(made.stdout)
+            assert found["metadata"] == {"name": "there", "namespace": "default"}
+            assert (found["apiVersion"], found["spec"]) == ("syncret.io/v1alpha1", spec)
+    finally:
+        installed.kubectl("delete", "crd", f"externalsecrets.{group}")

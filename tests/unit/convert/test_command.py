@@ -167,3 +167,84 @@ def test_the_fields_are_those_of_the_crds() -> None:
         timeout=60,
     )
     assert (check.returncode, check.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("there", "here"),
+    [
+        ({}, {}),
+        ({"creationPolicy": "Owner", "deletionPolicy": "Retain"}, {}),
+        ({"creationPolicy": "Orphan", "deletionPolicy": "Retain"}, {"creationPolicy": "Orphan"}),
+        ({"creationPolicy": "None"}, {"creationPolicy": "None"}),
+        ({"deletionPolicy": "Delete"}, {"deletionPolicy": "Delete"}),
+        (
+            {"creationPolicy": "Merge"},
+            {"creationPolicy": "Merge", "deletionPolicy": "Retain"},
+        ),
+        (
+            {"creationPolicy": "CreateOrMerge", "deletionPolicy": "Merge"},
+            {"creationPolicy": "CreateOrMerge", "deletionPolicy": "Merge"},
+        ),
+    ],
+)
+def test_the_policies_of_the_target_mean_the_same(
+    there: dict[str, str], here: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shapes = json.loads(json.dumps(fields.shapes()))
+    for name in ("creationPolicy", "deletionPolicy"):
+        shapes["ExternalSecret"]["target"][name] = {"type": "string"}
+    monkeypatch.setattr("syncret.convert.externalsecrets.shapes", lambda: shapes)
+
+    made = convert(external_secret(target={"name": "other", **there}))
+
+    assert made.remarks == []
+    assert made.body is not None
+    assert made.body["spec"]["target"] == {"name": "other", **here}
+
+
+def test_a_whole_template_is_converted(monkeypatch: pytest.MonkeyPatch) -> None:
+    text: dict[str, str] = {"type": "string"}
+    shapes = json.loads(json.dumps(fields.shapes()))
+    shapes["ExternalSecret"]["target"]["template"] = {
+        "type": text,
+        "mergePolicy": text,
+        "data": {"type": "map"},
+        "metadata": {"labels": {"type": "map"}, "annotations": {"type": "map"}},
+        "templateFrom": {"[]": {"literal": text, "target": text, "configMap": {"name": text}}},
+    }
+    monkeypatch.setattr("syncret.convert.externalsecrets.shapes", lambda: shapes)
+
+    made = convert(
+        external_secret(
+            target={
+                "template": {
+                    "engineVersion": "v2",
+                    "type": "Opaque",
+                    "mergePolicy": "Replace",
+                    "metadata": {"labels": {"a": "{{ .a }}"}, "finalizers": ["x/y"]},
+                    "data": {"url": "https://{{ .a -}} /x"},
+                    "templateFrom": [
+                        {"target": "Data", "literal": "k: {{ .a | quote }}"},
+                        {"target": "labels", "configMap": {"name": "c"}},
+                    ],
+                }
+            }
+        )
+    )
+
+    assert made.body is not None
+    assert made.body["spec"]["target"]["template"] == {
+        "type": "Opaque",
+        "metadata": {"labels": {"a": "{{ a }}"}},
+        "data": {"url": "https://{{ a }}/x"},
+        "templateFrom": [
+            {"literal": "k: {{ a | to_json }}"},
+            {"target": "Labels", "configMap": {"name": "c"}},
+        ],
+    }
+    at = "spec.target.template"
+    assert {(one.path, one.lost) for one in made.remarks} == {
+        (f"{at}.metadata.finalizers", True),
+        (f"{at}.templateFrom[0].literal", False),
+        (f"{at}.templateFrom[1].configMap", True),
+    }

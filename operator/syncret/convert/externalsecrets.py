@@ -166,8 +166,7 @@ def _target(target: Mapping[str, Any], path: str, result: Result) -> Body:
     if creation != "Owner":
         found["creationPolicy"] = creation
     # Retain: there, a Secret goes with an ExternalSecret that owns it even so, and merged keys
-    # stay.
-    # Here what is said is done, and without it the keys and the Secret go.
+    # stay. Here what is said is done, and without it the keys and the Secret go.
     if deletion != "Retain" or shared:
         found["deletionPolicy"] = deletion
     if found.get("immutable") is False:

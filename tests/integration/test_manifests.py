@@ -4,18 +4,41 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from integration.world import wait_until
 from support import examples
-from testbed.cluster import Cluster
+from testbed.cluster import Cluster, CommandError
 
 Body = dict[str, Any]
 
 CORPUS = Path(__file__).parents[1] / "unit" / "convert" / "shop.yaml"
+
+
+def explained(schema: Body, path: str) -> Iterator[tuple[str, Body]]:
+    """Every field that has fields, with the descriptions of these."""
+    schema = schema.get("items", schema)
+    if "properties" in schema:
+        yield path, {name: one["description"] for name, one in schema["properties"].items()}
+        for name, one in schema["properties"].items():
+            yield from explained(one, f"{path}.{name}")
+
+
+EXPLAINED = [
+    pytest.param(path, fields, id=path)
+    for name, crd in examples.crds().items()
+    for part in ("spec", "status")
+    for path, fields in explained(
+        crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"][part],
+        f"{name}.syncret.io.{part}",
+    )
+    if "externalSecretSpec" not in path
+]
 
 
 def accepted(cluster: Cluster, bodies: list[Body]) -> list[str]:
@@ -28,6 +51,21 @@ def accepted(cluster: Cluster, bodies: list[Body]) -> list[str]:
         *("apply", "--dry-run=server", "--validate=strict", "-f", "-"), stdin=json.dumps(listed)
     )
     return said.splitlines()
+
+
+@pytest.mark.parametrize(("path", "fields"), EXPLAINED)
+def test_kubectl_explains_every_field(path: str, fields: Body, installed: Cluster) -> None:
+
+    def asked() -> str:
+        try:
+            return "".join(installed.kubectl("explain", path).split())
+        except CommandError:  # the definition was applied a moment ago
+            return ""
+
+    said = wait_until(asked, f"an explanation of {path}")
+    for name, description in fields.items():
+        assert name in said
+        assert "".join(description.split()) in said
 
 
 @pytest.mark.parametrize("path", examples.FILES, ids=lambda path: path.stem)

@@ -17,6 +17,12 @@ def bodies(path: Path) -> list[Body]:
     return list(yaml.safe_load_all(path.read_text(encoding="utf-8")))
 
 
+def crds() -> dict[str, Body]:
+    """The CRDs by the plural of their kind."""
+    files = sorted((ROOT / "crds").glob("*.yaml"))
+    return {file.stem: yaml.safe_load(file.read_text(encoding="utf-8")) for file in files}
+
+
 def leaves(schema: Mapping[str, Any], path: str) -> Iterator[str]:
     """The fields that have no fields of their own."""
     if "properties" in schema:
@@ -30,8 +36,8 @@ def leaves(schema: Mapping[str, Any], path: str) -> Iterator[str]:
 
 def fields() -> Iterator[str]:
     """Every field that a person may set, such as ``ExternalSecret.spec.target.name``."""
-    for file in sorted((ROOT / "crds").glob("*.yaml")):
-        spec = yaml.safe_load(file.read_text(encoding="utf-8"))["spec"]
+    for crd in crds().values():
+        spec = crd["spec"]
         schema = spec["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
         kind = spec["names"]["kind"]
         for path in leaves(schema, f"{kind}.spec"):

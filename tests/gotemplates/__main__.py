@@ -17,7 +17,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from syncret.convert.functions import NoEquivalent
+from syncret.convert.terms import NoEquivalent
 from syncret.convert.translate import translate
 
 HERE = Path(__file__).parent

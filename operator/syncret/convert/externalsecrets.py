@@ -6,8 +6,8 @@ from typing import Any, Final
 
 from syncret.convert.copying import copied
 from syncret.convert.fields import has, shapes
-from syncret.convert.functions import NoEquivalent, quoted
 from syncret.convert.result import Body, Result
+from syncret.convert.terms import NoEquivalent, quoted
 from syncret.convert.translate import translate
 
 #: Values that say what is done without them as well, here and there.

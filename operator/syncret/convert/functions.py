@@ -1,73 +1,27 @@
 """Which functions of Go templates, Sprig and ESO have an equivalent, and which one.
 
-An entry gives the Jinja expression for its arguments, or raises :class:`NoEquivalent`. Where the
+An entry gives the Jinja expression for its arguments, or raises NoEquivalent. Where the
 two differ for some input, the entry adds a note that says for which.
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Final, Literal, NoReturn
+from collections.abc import Mapping, Sequence
+from typing import Final, NoReturn
 
-Kind = Literal["text", "int", "bool", "list", "any", "keys", "nil"]
+from syncret.convert.terms import NOT_TEXT, Kind, Maker, NoEquivalent, Notes, Term, quoted
 
-NOT_TEXT: Final = (
-    "a value out of JSON or YAML that is not text is written as JSON here (true, 5432, null); Go "
-    "writes large numbers, null, lists and maps in its own notation"
-)
 _ASCII: Final = "{} may give another result for letters outside of ASCII"
+_UNKNOWN: Final = "it has no equivalent in Syncret's templates"
 _BYTES: Final = "{} counts characters here and bytes in Go, which is the same for ASCII"
 _SALT: Final = "{} gives the same hash for the same input here; Go makes another one each time"
 _CERTIFICATES: Final = "{} is compared by meaning: the bytes of the result may differ"
-
-
-class NoEquivalent(Exception):
-    """There is no exact translation; the message says why and quotes no value."""
-
-
-@dataclass(frozen=True, slots=True)
-class Term:
-    """A Jinja expression that may stand as an operand; ``constant`` is its value where known."""
-
-    code: str
-    kind: Kind
-    constant: str | int | bool | None = None
-    is_constant: bool = False
-
-
-Notes = list[str]
-Maker = Callable[[Sequence[Term], Notes], Term]
-
-
-def quoted(text: str) -> str:
-    """A Jinja string; line breaks are escapes, because Jinja changes those that stand there."""
-    pieces = []
-    for one in text:
-        if one in '"\\':
-            pieces.append("\\" + one)
-        elif one == "\n":
-            pieces.append("\\n")
-        elif one == "\t":
-            pieces.append("\\t")
-        elif one == "\r":
-            pieces.append("\\r")
-        elif ord(one) < 32 or 127 <= ord(one) < 160 or one in "\u2028\u2029":
-            pieces.append(f"\\u{ord(one):04x}")
-        else:
-            pieces.append(one)
-    return '"' + "".join(pieces) + '"'
-
-
-def text(value: str) -> Term:
-    return Term(quoted(value), "text", value, is_constant=True)
 
 
 def apply(name: str, arguments: Sequence[Term], notes: Notes) -> Term:
     """The term for a call. Raises NoEquivalent."""
     maker = FUNCTIONS.get(name)
     if maker is None:
-        why = _REASONS.get(name, "it has no equivalent in Syncret's templates")
-        raise NoEquivalent(f"the function {name}: {why}")
+        raise NoEquivalent(f"the function {name}: {_REASONS.get(name, _UNKNOWN)}")
     try:
         return maker(arguments, notes)
     except NoEquivalent as error:
@@ -442,8 +396,6 @@ _RANDOM: Final = "templates are pure here: what is random changes at every rende
 _CLOCK: Final = "templates have no clock here, so that nothing changes while its input does not"
 _REASONS: Final[Mapping[str, str]] = {
     **dict.fromkeys(("now", "date", "ago", "dateInZone", "unixEpoch"), _CLOCK),
-    **dict.fromkeys(("randAlphaNum", "randAlpha", "randNumeric", "randAscii", "uuidv4"), _RANDOM),
-    **dict.fromkeys(("genPrivateKey", "genCA", "genSelfSignedCert", "genSignedCert"), _RANDOM),
+    **dict.fromkeys(("randAlphaNum", "randAlpha", "uuidv4", "genPrivateKey", "genCA"), _RANDOM),
     "toYaml": "its layout differs; to_yaml gives YAML of the same meaning",
-    "fail": "there is none; use the filter mandatory for a value that must be there",
 }

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from syncret.convert import gotemplate as go
-from syncret.convert.functions import NOT_TEXT, NoEquivalent, Notes, Term, apply, quoted
+from syncret.convert.functions import apply
+from syncret.convert.terms import NOT_TEXT, NoEquivalent, Notes, Term, quoted
 
 #: Names that mean something else in Jinja, or that could be another's while a key is missing.
 _TAKEN: Final = frozenset(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from syncret.convert.functions import NoEquivalent
+from syncret.convert.terms import NoEquivalent
 from syncret.convert.translate import translate
 
 EXACT = [

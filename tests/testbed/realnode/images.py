@@ -24,7 +24,6 @@ from testbed.realnode.requirements import busybox
 
 SUITE: Final = "bookworm"
 _PACKAGES: Final = ("python3", "python3-venv", "ca-certificates")
-_MIRROR: Final = "http://deb.debian.org/debian"
 _BASE: Final = f"localhost/syncret-base:{SUITE}"
 #: The names under which a node finds the images; no registry is ever asked for them.
 PAUSE: Final = "docker.io/local/busybox:e2e"
@@ -109,7 +108,7 @@ class Images:
                 self._run(
                     [
                         *("debootstrap", "--variant=minbase", f"--include={','.join(_PACKAGES)}"),
-                        *(SUITE, tree, _mirror()),
+                        *(SUITE, tree, *_mirror()),
                     ]
                 )
                 for leftover in ("var/cache/apt/archives", "var/lib/apt/lists"):
@@ -201,8 +200,8 @@ def _pip_setting(name: str) -> str:
     return ""
 
 
-def _mirror() -> str:
-    """The Debian mirror that apt of this machine uses; the general one where it uses none."""
+def _mirror() -> tuple[str, ...]:
+    """The Debian mirror that apt of this machine uses; none: debootstrap knows the general one."""
     done = subprocess.run(
         ["apt-get", "indextargets", "--format", "$(SITE) $(CODENAME)", "Created-By: Packages"],
         capture_output=True,
@@ -212,5 +211,5 @@ def _mirror() -> str:
     for line in done.stdout.splitlines():
         site, _, codename = line.partition(" ")
         if codename == SUITE and urlsplit(site).scheme in ("http", "https"):
-            return site
-    return _MIRROR
+            return (site,)
+    return ()

@@ -49,7 +49,7 @@ class Reader:
             self._of_store(
                 stores[key],
                 wanted,
-                external_secret.key.namespace,
+                external_secret,
                 asked_at=asked_at,
                 patient=patient,
             )
@@ -68,19 +68,26 @@ class Reader:
         return Fetched(outcomes, found)
 
     async def _of_store(
-        self, store: Store, wanted: Wanted, name: str, *, asked_at: float, patient: bool
+        self,
+        store: Store,
+        wanted: Wanted,
+        external_secret: ExternalSecret,
+        *,
+        asked_at: float,
+        patient: bool,
     ) -> Fetched:
-        namespace = self._cache.namespace(name)
-        async with self._stores.use(store, namespace=name) as reads:
+        namespace = self._cache.namespace(external_secret.key.namespace)
+        async with self._stores.use(store, namespace=namespace.name) as reads:
             searched = await _searched(reads, wanted, asked_at=asked_at, patient=patient)
-            # A search finds what the namespace may read, and does not tell of anything else.
-            found = {
-                query: tuple(key for key in keys if may_read(store, namespace, key))
-                for query, keys in searched.items()
-            }
+            # A search finds what the namespace may read, and does not tell of anything else. But
+            # what it found before is not gone because the right to it is: the Secret stays.
+            before = {source.key for source in external_secret.status.sources}
+            found = {}
+            for query, keys in searched.items():
+                refuse_keys(store, namespace, (key for key in keys if key in before))
+                found[query] = tuple(key for key in keys if may_read(store, namespace, key))
             refs = dict(wanted.refs)
-            for keys in found.values():
-                refs |= dict.fromkeys(map(Ref, keys))
+            refs |= {Ref(key): None for keys in found.values() for key in keys}
             outcomes = await reads.fetch(refs, asked_at=asked_at, patient=patient)
         return Fetched(
             {(store.key, ref): outcome for ref, outcome in outcomes.items()},

@@ -213,6 +213,24 @@ async def test_a_search_finds_what_the_namespace_may_read_and_nothing_else(
     assert provider.reads == reads + 1
 
 
+async def test_what_a_search_found_is_not_gone_because_the_right_to_it_is(
+    engine: Engine, world: FakeApiServer, provider: MemoryProvider
+) -> None:
+    spec = {
+        "dataFrom": [{"find": {"name": {"regexp": "team-a"}}}],
+        "target": {"deletionPolicy": "Merge"},
+    }
+    world.edit("externalsecrets", TEAM, "db", {"spec": spec})
+    await engine.settle()
+    data = world.secret(TEAM, "db")
+    assert set(data) == {"team-a_db"}
+    entry = {"namespaceSelector": {}, "remoteKeys": ["shared/*"]}
+    world.edit("clustersecretstores", "", "aws", {"spec": {"conditions": [entry]}})
+    await engine.advance(1)
+    assert condition(world) == ("False", "KeyNotAllowed")
+    assert world.secret(TEAM, "db") == data
+
+
 async def test_a_search_that_may_read_nothing_is_like_one_that_finds_nothing(
     engine: Engine, world: FakeApiServer, provider: MemoryProvider
 ) -> None:

@@ -177,7 +177,7 @@ def test_kubectl_get_shows_how_it_is(world: World, cluster: Cluster) -> None:
     assert app[:5] == ["app", "aws", "1s", "True", "Synced"]
     assert re.fullmatch(r"\d+s", app[5])
     assert broken[:5] == ["broken", "aws", "1h", "False", "KeyNotFound"]
-    wide = cluster.kubectl("get", "externalsecrets", "-n", world.namespace, "-o", "wide")
+    wide = cluster.kubectl("get", "externalsecrets.syncret.io", "-n", world.namespace, "-o", "wide")
     assert f'has no "{world.key("absent")}" (spec.data[0].remoteRef): create it there' in wide
 
 

@@ -134,7 +134,8 @@ def played(worlds: Worlds, moto: Moto, shared: Operator) -> Iterator[dict[str, P
         )
     for each in every:
         each.case.mend(each.site)
-    _patiently(every, lambda each: each.is_ready("True"))
+    # A store that throttled for long is left alone for half a minute, and then checked first.
+    _patiently(every, lambda each: each.is_ready("True"), seconds=3 * TIMEOUT)
     for each in every:
         each.mended = each.look()
     yield {each.case.name: each for each in every}
@@ -148,10 +149,12 @@ def _site(worlds: Worlds, moto: Moto, case: Case) -> Site:
     return Site(worlds.new(case.name, endpoint=proxy.url), proxy)
 
 
-def _patiently(every: Iterable[Played], true: Callable[[Played], bool]) -> None:
+def _patiently(
+    every: Iterable[Played], true: Callable[[Played], bool], *, seconds: float = TIMEOUT
+) -> None:
     """Waits until it holds for all; not for ever, and it is the tests that complain."""
     left = list(every)
-    deadline = time.monotonic() + TIMEOUT
+    deadline = time.monotonic() + seconds
     while left and time.monotonic() < deadline:
         left = [each for each in left if not true(each)]
         time.sleep(0.1)

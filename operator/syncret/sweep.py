@@ -11,21 +11,18 @@ failed one is tried again.
 import asyncio
 import logging
 from collections.abc import Callable, Iterable
-from typing import Any, Final
+from typing import Final
 
+from syncret.api.keys import Identity, identity_of
 from syncret.clock import Clock, sleep
-from syncret.constants import MANAGED_SELECTOR
 from syncret.errors import SyncretError
 from syncret.kube.client import KubeClient
-from syncret.kube.resources import SECRETS, Resource
+from syncret.kube.resources import Resource
 
 logger = logging.getLogger(__name__)
 
 #: Seconds until a list that failed is made again.
 _RETRY: Final = 5.0
-
-#: Namespace, name and uid.
-Identity = tuple[str, str, str]
 
 
 class Sweeper:
@@ -76,10 +73,9 @@ class Sweeper:
         there: set[Identity] = set()
         async for page in self._kube.list_pages(
             resource,
-            label_selector=MANAGED_SELECTOR if resource == SECRETS else "",
             metadata_only=True,
         ):
-            there.update(_identity(item) for item in page.items)
+            there.update(identity_of(item["metadata"]) for item in page.items)
         missing = known - there
         for identity in missing:
             self._gone(resource, identity)
@@ -88,8 +84,3 @@ class Sweeper:
                 "Deletions found that no watch told of",
                 extra={"resource": resource.name, "count": len(missing)},
             )
-
-
-def _identity(item: dict[str, Any]) -> Identity:
-    meta = item["metadata"]
-    return meta.get("namespace", ""), meta["name"], meta["uid"]

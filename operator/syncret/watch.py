@@ -29,7 +29,7 @@ from syncret.api.clusterexternalsecret import (
 )
 from syncret.api.externalsecret import KIND as EXTERNAL_SECRET
 from syncret.api.externalsecret import ExternalSecret, parse_external_secret
-from syncret.api.keys import Kind, ObjectKey
+from syncret.api.keys import Identity, Kind, ObjectKey
 from syncret.api.secret import ManagedSecret, parse_secret
 from syncret.api.selector import Namespace, parse_namespace
 from syncret.api.store import Store, parse_store
@@ -71,9 +71,6 @@ _GATHER: Final = 0.2
 
 #: What kopf does not watch.
 REFLECTED: Final = (EXTERNAL_SECRETS, SECRETS)
-
-#: Namespace, name and uid.
-Identity = tuple[str, str, str]
 
 
 class Watcher:

@@ -9,9 +9,10 @@ import pytest
 from support.apiserver import FakeApiServer, Refusal, serving
 from support.clock import FakeClock
 from support.objects import secret_body
+from syncret.api.keys import Identity
 from syncret.kube.client import KubeClient
 from syncret.kube.resources import SECRETS, Resource
-from syncret.sweep import Identity, Sweeper
+from syncret.sweep import Sweeper
 
 
 class World:

@@ -1,8 +1,17 @@
-"""The name of an object of ours: the key of caches and of the work queue."""
+"""The names of objects: the key of caches and of the work queue, and which object had a name."""
 
-from typing import Literal, NamedTuple
+from collections.abc import Mapping
+from typing import Any, Literal, NamedTuple
 
 Kind = Literal["ExternalSecret", "SecretStore", "ClusterSecretStore", "ClusterExternalSecret"]
+
+#: Namespace, name and uid of an object of any kind.
+Identity = tuple[str, str, str]
+
+
+def identity_of(meta: Mapping[str, Any]) -> Identity:
+    """The identity in an object's metadata; the namespace is "" for cluster-scoped kinds."""
+    return meta.get("namespace", ""), meta["name"], meta["uid"]
 
 
 class ObjectKey(NamedTuple):

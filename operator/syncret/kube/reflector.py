@@ -22,6 +22,7 @@ import aiohttp
 import orjson
 from yarl import URL
 
+from syncret.api.keys import Identity, identity_of
 from syncret.clock import Clock, sleep
 from syncret.errors import KubeGone, KubeUnavailable, SyncretError
 from syncret.kube.client import METADATA, KubeClient
@@ -30,9 +31,6 @@ from syncret.kube.resources import Resource
 logger = logging.getLogger(__name__)
 
 Body = Mapping[str, Any]
-
-#: Namespace, name and uid.
-Identity = tuple[str, str, str]
 
 #: Seconds between the attempts while something fails; the last one again and again.
 DELAYS: Final = (0.5, 1.0, 2.0, 5.0)
@@ -135,7 +133,7 @@ class Reflector:
         ):
             for body in page.items:
                 meta = body["metadata"]
-                before.discard((meta.get("namespace", ""), meta["name"], meta["uid"]))
+                before.discard(identity_of(meta))
                 self._take(body, deleted=False)
             version = page.resource_version
             await asyncio.sleep(0)

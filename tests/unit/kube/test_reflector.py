@@ -12,7 +12,8 @@ import pytest
 from aiohttp import web
 
 from support.clock import FakeClock
-from syncret.kube.reflector import DELAYS, Identity, Reflector
+from syncret.api.keys import Identity
+from syncret.kube.reflector import DELAYS, Reflector
 from syncret.kube.resources import SECRETS
 from unit.kube.apiserver import Answer, ApiServer, breaks, says
 

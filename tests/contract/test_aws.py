@@ -11,9 +11,9 @@ from contract.aws import AwsHarness, error_reply, operation
 from contract.opened import Opener, bytes_of, fresh
 from contract.proxy import Action, Change, Hang, Request
 from syncret.errors import AccessDenied, ProviderRejected, ProviderTimeout, ProviderUnavailable
-from syncret.providers.aws.calls import THREADS_PER_STORE
 from syncret.providers.aws.session import Timing
 from syncret.providers.base import NotFound, Query, Ref, SecretValue
+from syncret.providers.calls import THREADS_PER_STORE
 
 BATCH = "BatchGetSecretValue"
 GET = "GetSecretValue"

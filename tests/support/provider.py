@@ -5,12 +5,16 @@ import hashlib
 import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Final
 
 from syncret.errors import ProviderError, SpecInvalid
 from syncret.providers.base import (
+    NOTHING_KNOWN,
     CallObserver,
+    CredentialRef,
     Found,
+    Known,
     Limits,
     NotFound,
     Outcome,
@@ -18,6 +22,10 @@ from syncret.providers.base import (
     Ref,
     SecretKeyRef,
     SecretValue,
+    ServiceAccount,
+    ServiceAccountRef,
+    StoreIdentity,
+    Unchanged,
 )
 
 _LIMITS: Final = Limits(batch=20)
@@ -29,6 +37,7 @@ class MemoryConfig:
 
     credential: SecretKeyRef | None
     shelf: str = ""
+    account: ServiceAccountRef | None = None
 
 
 @dataclass
@@ -40,13 +49,24 @@ class MemoryClient:
     shelf: str = ""
     limits: Limits = _LIMITS
     closed: bool = False
+    accounts: Mapping[str, ServiceAccount] = field(default_factory=dict)
+    store: StoreIdentity | None = None
 
-    async def fetch(self, refs: Collection[Ref]) -> Mapping[Ref, Outcome]:
+    async def fetch(
+        self, refs: Collection[Ref], *, known: Known = NOTHING_KNOWN
+    ) -> Mapping[Ref, Outcome]:
         assert not self.closed, "a closed client was read"
         self.provider.reads += 1
         await asyncio.sleep(0)
         self._fail()
-        return {ref: self._outcome(ref) for ref in refs}
+        outcomes = {ref: self._outcome(ref) for ref in refs}
+        if self.provider.tells_versions:
+            for ref, version in known.items():
+                outcome = outcomes[ref]
+                if isinstance(outcome, SecretValue) and outcome.version == version:
+                    outcomes[ref] = Unchanged(version)
+        self.provider.values_read += sum(isinstance(one, SecretValue) for one in outcomes.values())
+        return outcomes
 
     async def find(self, query: Query, *, page: str = "") -> Found:
         assert not self.closed, "a closed client was searched"
@@ -106,7 +126,10 @@ class MemoryProvider:
     open_failure: ProviderError | None = None
     may_open: asyncio.Event | None = None
     closes_badly: bool = False
+    #: Whether a version can be told without its value.
+    tells_versions: bool = False
     reads: int = 0
+    values_read: int = 0
     searches: int = 0
     checks: int = 0
     clients: list[MemoryClient] = field(default_factory=list)
@@ -126,13 +149,19 @@ class MemoryProvider:
         *,
         cluster_scoped: bool,  # noqa: ARG002 - the contract's
     ) -> MemoryConfig:
-        reference = spec.get("credential")
+        reference, account = spec.get("credential"), spec.get("account")
         return MemoryConfig(
-            SecretKeyRef(**reference) if reference else None, spec.get("shelf") or ""
+            SecretKeyRef(**reference) if reference else None,
+            spec.get("shelf") or "",
+            ServiceAccountRef(**account) if account else None,
         )
 
-    def credential_refs(self, config: MemoryConfig) -> Mapping[str, SecretKeyRef]:
-        return {"token": config.credential} if config.credential else {}
+    def credential_refs(self, config: MemoryConfig) -> Mapping[str, CredentialRef]:
+        named = {"token": config.credential, "account": config.account}
+        return {name: one for name, one in named.items() if one is not None}
+
+    def ambient(self, config: MemoryConfig) -> bool:
+        return not self.credential_refs(config)
 
     async def open(
         self,
@@ -140,9 +169,11 @@ class MemoryProvider:
         credentials: Mapping[str, SecretValue],
         *,
         observe: CallObserver,  # noqa: ARG002 - the contract's
+        accounts: Mapping[str, ServiceAccount] = MappingProxyType({}),
+        store: StoreIdentity | None = None,
     ) -> MemoryClient:
         revealed = {name: value.reveal() for name, value in credentials.items()}
-        client = MemoryClient(self, revealed, config.shelf)
+        client = MemoryClient(self, revealed, config.shelf, accounts=accounts, store=store)
         self.clients.append(client)
         if self.may_open is not None:
             await self.may_open.wait()

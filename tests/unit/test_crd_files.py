@@ -471,7 +471,7 @@ def test_the_status_that_is_written_and_that_of_the_crd_have_the_same_fields() -
         synced_generation=1,
         last_change_time=when,
         data_hash="fake",
-        sources=(Source("app/db", "v1", when, "SecretStore/own"),),
+        sources=(Source("app/db", "v1", when, "SecretStore/own", when),),
         keys=("password",),
         missing=(MissingEntry("spec.data[0]", "app/db", "password"),),
         force_sync="fake",

@@ -49,7 +49,10 @@ class Condition:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A remote secret that the Secret was made from; ``created`` in RFC 3339, "" if not known.
+    """A remote secret that the Secret was made from.
+
+    ``created``: when its version was made; ``expires``: when the store takes it for expired; both
+    in RFC 3339, "" if not known.
 
     ``store``: kind/name of the store, "" for the one of ``spec.secretStoreRef``.
     """
@@ -58,6 +61,7 @@ class Source:
     version: str
     created: str = ""
     store: str = ""
+    expires: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +218,11 @@ def _parse_status(status: Mapping[str, Any]) -> ExternalSecretStatus:
             data_hash=status.get("dataHash") or "",
             sources=tuple(
                 Source(
-                    s["key"], s.get("version") or "", s.get("created") or "", s.get("store") or ""
+                    s["key"],
+                    s.get("version") or "",
+                    s.get("created") or "",
+                    s.get("store") or "",
+                    s.get("expires") or "",
                 )
                 for s in status.get("sources") or ()
             ),

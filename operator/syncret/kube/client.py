@@ -168,6 +168,8 @@ class KubeClient:
         body: Mapping[str, Any],
         *,
         namespace: str = "",
+        name: str = "",
+        subresource: str = "",
         field_manager: str,
         metadata_only: bool = False,
         dry_run: bool = False,
@@ -175,6 +177,7 @@ class KubeClient:
     ) -> Body:
         """Makes an object; KubeAlreadyExists if the name is taken. Never sent twice.
 
+        ``name`` and ``subresource``: it is made below another object, as a token is.
         ``dry_run``: all that would keep it from being made is looked at, and nothing is made.
         """
         return await self._call(
@@ -183,6 +186,8 @@ class KubeClient:
                 "create",
                 resource,
                 namespace=namespace,
+                name=name,
+                subresource=subresource,
                 query={"fieldManager": field_manager, **({"dryRun": "All"} if dry_run else {})},
                 accept=METADATA if metadata_only else _JSON,
                 content_type=_JSON,

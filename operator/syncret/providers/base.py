@@ -10,18 +10,23 @@ it returns the bytes of a whole remote secret.
 one key is the value of that key; a failure that concerns the whole call is raised.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, NoReturn, Protocol
+from types import MappingProxyType
+from typing import Any, Final, NoReturn, Protocol
 
 from syncret.api.data import Query
 from syncret.errors import ProviderError
 
 __all__ = [
+    "NOTHING_KNOWN",
     "CallObserver",
     "Client",
+    "ConfigMapKeyRef",
+    "CredentialRef",
     "Found",
+    "Known",
     "Limits",
     "NotFound",
     "Outcome",
@@ -30,6 +35,10 @@ __all__ = [
     "Ref",
     "SecretKeyRef",
     "SecretValue",
+    "ServiceAccount",
+    "ServiceAccountRef",
+    "StoreIdentity",
+    "Unchanged",
 ]
 
 
@@ -48,16 +57,28 @@ class Ref:
 class SecretValue:
     """The bytes of a remote secret, which no log line, traceback or pickle can show by accident.
 
-    ``version`` is the store's own version id, ``created`` the time that version was made, both
-    where the store tells them.
+    ``version`` is the store's own version id, ``created`` the time that version was made,
+    ``expires`` the time after which the store takes it for expired, ``tags`` the tags (labels) of
+    the secret: each where the store tells it along with the value. ``tags`` is None where it does
+    not, and empty where the secret has none.
     """
 
-    __slots__ = ("_data", "created", "version")
+    __slots__ = ("_data", "created", "expires", "tags", "version")
 
-    def __init__(self, data: bytes, *, version: str = "", created: datetime | None = None) -> None:
+    def __init__(
+        self,
+        data: bytes,
+        *,
+        version: str = "",
+        created: datetime | None = None,
+        expires: datetime | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> None:
         self._data = data
         self.version = version
         self.created = created
+        self.expires = expires
+        self.tags = tags
 
     def reveal(self) -> bytes:
         """The bytes. Call it where they are written into a Secret or parsed, nowhere else."""
@@ -89,8 +110,20 @@ class NotFound:
     version_missing: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Unchanged:
+    """The current version still is the one that the reader knows; its value was not read."""
+
+    version: str
+
+
 #: What became of one reference.
-Outcome = SecretValue | NotFound | ProviderError
+Outcome = SecretValue | Unchanged | NotFound | ProviderError
+
+#: The version id that a reader has of some references.
+Known = Mapping[Ref, str]
+
+NOTHING_KNOWN: Final[Known] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,10 +152,14 @@ class Client(Protocol):
     #: How the engine asks: never for more than ``batch`` references in one :meth:`fetch`.
     limits: Limits
 
-    async def fetch(self, refs: Collection[Ref]) -> Mapping[Ref, Outcome]:
+    async def fetch(
+        self, refs: Collection[Ref], *, known: Known = NOTHING_KNOWN
+    ) -> Mapping[Ref, Outcome]:
         """Reads every reference, in as few calls as the store allows.
 
         The result has exactly the given references. A failure of one key is that key's outcome.
+        Where it costs less to learn that a reference still has the version of ``known`` than to
+        read it, the outcome may be :class:`Unchanged`; it never is for other references.
         Raises :class:`ProviderError` when nothing could be read, and whenever the credentials are
         refused; when the store failed midway, it is the outcome of the references left unread.
         """
@@ -155,26 +192,6 @@ class CallObserver(Protocol):
     def __call__(self, *, operation: str, outcome: str, seconds: float) -> None: ...
 
 
-class Provider(Protocol):
-    """A kind of store: the name of its key in ``spec.provider``, and how to open one."""
-
-    name: str
-
-    def parse(self, spec: Mapping[str, Any], *, cluster_scoped: bool) -> Any:
-        """``spec.provider.<name>`` as a frozen record; raises SpecInvalid with the field's path."""
-        ...
-
-    def credential_refs(self, config: Any) -> Mapping[str, "SecretKeyRef"]:
-        """The Kubernetes Secret keys that :meth:`open` needs, by a name of the provider's own."""
-        ...
-
-    async def open(
-        self, config: Any, credentials: Mapping[str, SecretValue], *, observe: CallObserver
-    ) -> Client:
-        """Opens the store; without credentials the platform's own identity is used."""
-        ...
-
-
 @dataclass(frozen=True, slots=True)
 class SecretKeyRef:
     """A key of a Kubernetes Secret; ``namespace`` only where the store is cluster-scoped.
@@ -185,3 +202,91 @@ class SecretKeyRef:
     name: str
     key: str
     namespace: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigMapKeyRef:
+    """A key of a ConfigMap, such as a certificate authority's; ``namespace`` as above."""
+
+    name: str
+    key: str
+    namespace: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceAccountRef:
+    """A ServiceAccount whose tokens the store takes as a proof; ``namespace`` as above."""
+
+    name: str
+    namespace: str = ""
+
+
+#: What a store's credentials are made from.
+CredentialRef = SecretKeyRef | ConfigMapKeyRef | ServiceAccountRef
+
+
+class ServiceAccount(Protocol):
+    """A ServiceAccount that exists. Its annotations are those that the store was opened with."""
+
+    namespace: str
+    name: str
+    annotations: Mapping[str, str]
+
+    async def token(self, audiences: Sequence[str], *, seconds: int = 3600) -> SecretValue:
+        """A new token for those audiences, with the time at which it ``expires``.
+
+        ``seconds``: how long it is to live; the API server takes no less than 600, and may give
+        less than is asked for. Without audiences it is one for the API server itself: never send
+        such a token anywhere else. Raises a SyncretError that says what to do.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class StoreIdentity:
+    """Which store is opened, for session names and tags that an audit is to find.
+
+    ``reader``: the namespace of those who read, if the store is opened for each namespace apart.
+    """
+
+    kind: str
+    name: str
+    namespace: str = ""
+    reader: str = ""
+
+
+class Provider(Protocol):
+    """A kind of store: the name of its key in ``spec.provider``, and how to open one."""
+
+    name: str
+
+    def parse(self, spec: Mapping[str, Any], *, cluster_scoped: bool) -> Any:
+        """``spec.provider.<name>`` as a frozen record; raises SpecInvalid with the field's path."""
+        ...
+
+    def credential_refs(self, config: Any) -> Mapping[str, CredentialRef]:
+        """What :meth:`open` needs of the cluster, by a name of the provider's own."""
+        ...
+
+    def ambient(self, config: Any) -> bool:
+        """Whether the store is opened with the operator's own identity.
+
+        A SecretStore may not be, unless the operator runs with a setting that allows it.
+        """
+        ...
+
+    async def open(
+        self,
+        config: Any,
+        credentials: Mapping[str, SecretValue],
+        *,
+        observe: CallObserver,
+        accounts: Mapping[str, ServiceAccount] = MappingProxyType({}),
+        store: StoreIdentity | None = None,
+    ) -> Client:
+        """Opens the store, which then stays open for as long as its credentials are the same.
+
+        ``credentials`` has the values of Secrets and ConfigMaps, ``accounts`` the ServiceAccounts,
+        by the names of :meth:`credential_refs`. Whatever expires, the client renews.
+        """
+        ...

@@ -29,7 +29,7 @@ from syncret.errors import (
     ProviderError,
     SecretTooLarge,
 )
-from syncret.providers.base import NotFound, Ref, SecretValue
+from syncret.providers.base import NotFound, Ref, SecretValue, Unchanged
 from syncret.reconcile.decode import handle, usable_key
 from syncret.reconcile.rewrite import Renderer, check_size, rewrite, shown
 from syncret.reconcile.select import expand_properties, select_property
@@ -202,6 +202,8 @@ def _value(store: ObjectKey, remote: RemoteRef, fetched: Fetched, path: str) -> 
             )
         case ProviderError() as error:
             raise error
+        case Unchanged():
+            raise AssertionError("what is put together has been read")
 
 
 def _located(read: Callable[[bytes], T], value: bytes, remote: RemoteRef, path: str) -> T:

@@ -1,9 +1,11 @@
 """Reading everything that one ExternalSecret wants, from each of its stores at the same time."""
 
 import asyncio
+from collections import Counter
+from collections.abc import Collection, Mapping
 
 from syncret.api.data import Query
-from syncret.api.externalsecret import ExternalSecret
+from syncret.api.externalsecret import ExternalSecret, Source
 from syncret.api.keys import ObjectKey
 from syncret.api.store import Store, may_read
 from syncret.cache import Cache
@@ -11,7 +13,7 @@ from syncret.providers.base import Outcome, Ref
 from syncret.reconcile.access import refuse_keys, usable_store
 from syncret.reconcile.reads import Reads
 from syncret.reconcile.stores import StoreClients
-from syncret.reconcile.wanted import Fetched, Wanted, wanted_of
+from syncret.reconcile.wanted import Fetched, Wanted, known_of, wanted_of
 
 
 class Reader:
@@ -37,9 +39,17 @@ class Reader:
         return usable
 
     async def read(
-        self, external_secret: ExternalSecret, *, asked_at: float, patient: bool
+        self,
+        external_secret: ExternalSecret,
+        *,
+        asked_at: float,
+        patient: bool,
+        known: Collection[Source] = (),
     ) -> Fetched:
         """All that it wants. ``asked_at`` and ``patient`` as for :meth:`Reads.fetch`.
+
+        ``known``: what the reader has; of that it needs the versions only, and the outcome may be
+        Unchanged.
 
         Raises what kept a store from being read as a whole: of several, the first in the order of
         the spec, so that the message is the same each time.
@@ -52,6 +62,7 @@ class Reader:
                 external_secret,
                 asked_at=asked_at,
                 patient=patient,
+                known=known_of(external_secret, known, key),
             )
             for key, wanted in wanted_of(external_secret).items()
         ]
@@ -75,6 +86,7 @@ class Reader:
         *,
         asked_at: float,
         patient: bool,
+        known: Mapping[str, str],
     ) -> Fetched:
         namespace = self._cache.namespace(external_secret.key.namespace)
         async with self._stores.use(store, namespace=namespace.name) as reads:
@@ -88,7 +100,9 @@ class Reader:
                 found[query] = tuple(key for key in keys if may_read(store, namespace, key))
             refs = dict(wanted.refs)
             refs |= {Ref(key): None for keys in found.values() for key in keys}
-            outcomes = await reads.fetch(refs, asked_at=asked_at, patient=patient)
+            outcomes = await reads.fetch(
+                refs, asked_at=asked_at, patient=patient, known=_versions(refs, known)
+            )
         return Fetched(
             {(store.key, ref): outcome for ref, outcome in outcomes.items()},
             {(store.key, query): keys for query, keys in found.items()},
@@ -111,6 +125,18 @@ async def _searched(
             raise result
         found[query] = result
     return found
+
+
+def _versions(refs: Collection[Ref], known: Mapping[str, str]) -> dict[Ref, str]:
+    """The version that is known of each reference; of a key that is read twice it is not clear."""
+    if not known:
+        return {}
+    times = Counter(ref.key for ref in refs)
+    return {
+        ref: known[ref.key]
+        for ref in refs
+        if ref.key in known and times[ref.key] == 1 and not ref.metadata
+    }
 
 
 def _named_in(external_secret: ExternalSecret, store: ObjectKey) -> str:

@@ -4,7 +4,8 @@ A read that is wanted waits for company. Urgent ones (somebody waits for a new o
 for :data:`GATHER` seconds, or in a crowd until a batch is full, for :data:`CROWDED` at most;
 refreshes until a batch is full, for :data:`PATIENCE` at most. Two readers of one reference share
 one read, if it began after both of them asked: a value that was read before somebody asked for it
-may be older than what they ask for.
+may be older than what they ask for. A reader that knows a version, and needs the value of another
+one only, shares with its like: for anybody else the value itself is read.
 
 A value that several readers wanted is kept for :data:`KEEP` seconds after the read has ended, for
 those of them that the queue has not come to yet; one that a single reader wanted is not kept at
@@ -23,7 +24,16 @@ from typing import Final, TypeVar
 
 from syncret.clock import Clock, TimerHandle
 from syncret.errors import ProviderError, ProviderTimeout, Throttled
-from syncret.providers.base import Client, NotFound, Outcome, Query, Ref, SecretValue
+from syncret.providers.base import (
+    NOTHING_KNOWN,
+    Client,
+    Known,
+    NotFound,
+    Outcome,
+    Query,
+    Ref,
+    SecretValue,
+)
 from syncret.reconcile.finds import Finds
 from syncret.reconcile.limits import Breaker, Rate
 
@@ -57,6 +67,8 @@ class _Read:
     ref: Ref
     future: asyncio.Future[Outcome]
     readers: int = 0
+    #: The version that all of its readers have; "": the value is wanted whatever its version.
+    known: str = ""
     #: Until when it waits for company, and when its call began, by the monotonic clock.
     due: float = float("inf")
     began: float = float("inf")
@@ -112,18 +124,24 @@ class Reads:
         self._kept = _Kept()
 
     async def fetch(
-        self, refs: Iterable[Ref], *, asked_at: float, patient: bool = False
+        self,
+        refs: Iterable[Ref],
+        *,
+        asked_at: float,
+        patient: bool = False,
+        known: Known = NOTHING_KNOWN,
     ) -> dict[Ref, Outcome]:
         """Reads every reference; a failure of one is its outcome.
 
         ``asked_at``: since when they are wanted, by the monotonic clock; a read that began before
-        is not good enough. Raises ProviderError when the call failed as a whole, and what the
+        is not good enough. ``known``: the versions that the reader has; it may be told Unchanged
+        of these. Raises ProviderError when the call failed as a whole, and what the
         breaker was opened by while it is open.
         """
         self._breaker.refuse()
         self._rate.refuse(self._timeout)
         due = self._clock.monotonic() + (self._patience if patient else self._gather)
-        reads = [self._want(ref, asked_at, due) for ref in dict.fromkeys(refs)]
+        reads = [self._want(ref, asked_at, due, known.get(ref, "")) for ref in dict.fromkeys(refs)]
         self._begin_soon()
         # Not gather(): a reader that is cancelled must not cancel what others wait for as well.
         pending = [read.future for read in reads if not read.future.done()]
@@ -165,11 +183,13 @@ class Reads:
         self._reads.clear()
         await self._client.close()
 
-    def _want(self, ref: Ref, asked_at: float, due: float) -> _Read:
+    def _want(self, ref: Ref, asked_at: float, due: float, known: str) -> _Read:
         self._drop_kept()
         read = self._reads.get(ref)
-        if read is None or read.began < asked_at:
-            read = _Read(ref, asyncio.get_running_loop().create_future())
+        if read is not None and read.known != known and ref in self._waiting:
+            read.known = ""
+        if read is None or read.began < asked_at or read.known not in ("", known):
+            read = _Read(ref, asyncio.get_running_loop().create_future(), known=known)
             self._reads[ref] = self._waiting[ref] = read
         read.readers += 1
         read.due = min(read.due, due)
@@ -225,12 +245,13 @@ class Reads:
 
     async def _call(self, batch: list[_Read]) -> Mapping[Ref, Outcome]:
         refs = [read.ref for read in batch]
+        known = {read.ref: read.known for read in batch if read.known}
 
         def begin(now: float) -> None:
             for read in batch:
                 read.began = now
 
-        return await self._paced(lambda: self._client.fetch(refs), begin)
+        return await self._paced(lambda: self._client.fetch(refs, known=known), begin)
 
     async def _paced(self, call: Callable[[], Awaitable[T]], begin: Callable[[float], None]) -> T:
         """One call to the store, within its limits; the breaker learns how it went.

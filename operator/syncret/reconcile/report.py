@@ -12,7 +12,7 @@ from syncret.clock import rfc3339
 from syncret.constants import MAX_SOURCES
 from syncret.digest import Digester
 from syncret.errors import SyncretError
-from syncret.providers.base import SecretValue
+from syncret.providers.base import SecretValue, Unchanged
 from syncret.reconcile.assemble import Missing
 from syncret.reconcile.secretio import Change
 from syncret.reconcile.status import ready_condition
@@ -121,10 +121,17 @@ def sources_of(external_secret: ExternalSecret, fetched: Fetched) -> tuple[Sourc
 
     def rows() -> Iterable[Source]:
         for (store, ref), outcome in fetched.outcomes.items():
-            if isinstance(outcome, SecretValue):
-                created = rfc3339(outcome.created.timestamp()) if outcome.created else ""
-                place = "" if store == default else f"{store.kind}/{store.name}"
-                yield Source(ref.key, outcome.version, created, place)
+            place = "" if store == default else f"{store.kind}/{store.name}"
+            if isinstance(outcome, Unchanged):
+                yield Source(ref.key, outcome.version, store=place)
+            elif isinstance(outcome, SecretValue):
+                yield Source(
+                    ref.key,
+                    outcome.version,
+                    created=rfc3339(outcome.created.timestamp()) if outcome.created else "",
+                    store=place,
+                    expires=rfc3339(outcome.expires.timestamp()) if outcome.expires else "",
+                )
 
     return tuple(islice(rows(), MAX_SOURCES))
 

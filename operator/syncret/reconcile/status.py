@@ -97,6 +97,7 @@ def _source_body(source: Source) -> dict[str, Any]:
         "key": source.key,
         "version": source.version,
         "created": source.created,
+        "expires": source.expires,
     }
     return {name: value for name, value in body.items() if value}
 

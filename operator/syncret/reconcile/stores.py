@@ -1,8 +1,9 @@
 """Open stores: one client per store, shared by everything that reads it.
 
-A client is opened when it is first needed, from the store's spec and the Secrets it names, and
-kept until the store or its credentials change, its credentials are refused, or it is
-:data:`MAX_AGE` old. A replaced client is closed when its last reader has left it.
+A client is opened when it is first needed, from the store's spec and the credentials it names, and
+kept until the store or its credentials change, or its credentials are refused. After each
+:data:`LOOK_AGAIN` seconds its credentials are read once more, for what no watch tells of. A
+replaced client is closed when its last reader has left it.
 
 A ClusterSecretStore whose credentials are kept in the namespace of whoever reads is opened once for
 each such namespace, under a key of its own: neither a client, nor a value that it has read, nor its
@@ -16,22 +17,22 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Protocol
 
 from syncret.api.keys import ObjectKey
 from syncret.api.store import Store
 from syncret.clock import Clock
 from syncret.errors import AccessDenied, SpecInvalid, StoreInvalid, SyncretError
-from syncret.providers.base import CallObserver, Client, Provider, SecretKeyRef
-from syncret.reconcile.credentials import Credentials, SecretReader, resolved, stores_of
+from syncret.providers.base import CallObserver, Client, CredentialRef, Provider, StoreIdentity
+from syncret.reconcile.credentials import CredentialReader, Credentials, resolved, stores_of
 from syncret.reconcile.limits import Breaker, Rate
 from syncret.reconcile.reads import GATHER, PATIENCE, Reads
 
 logger = logging.getLogger(__name__)
 
-#: Seconds after which a store is opened anew, with its credentials read again.
-MAX_AGE: Final = 300.0
+#: Seconds after which the credentials of an open store are read once more.
+LOOK_AGAIN: Final = 300.0
 
 #: Clients that are kept open. Beyond, the oldest that nobody uses is closed.
 MAX_OPEN: Final = 512
@@ -82,7 +83,7 @@ class StoreClients:
     def __init__(
         self,
         *,
-        kube: SecretReader,
+        kube: CredentialReader,
         providers: ProviderLookup,
         observer: ObserverFactory,
         clock: Clock,
@@ -150,17 +151,21 @@ class StoreClients:
             health.breaker.refuse()
         version = health.version
         opened = self._open.get(key)
+        if opened is not None and opened.until <= self._clock.monotonic():
+            opened.until = self._clock.monotonic() + LOOK_AGAIN
+            if await self._are_others(key):
+                self._forget_if(key, opened)
+            opened = self._open.get(key)
         if (
             opened is None
             or opened.version != version
-            or opened.until <= self._clock.monotonic()
             or opened.failed  # with nobody left who waited for it
         ):
             self.forget(key)
             self._make_room()
             opened = _Open(
                 version=version,
-                until=self._clock.monotonic() + MAX_AGE,
+                until=self._clock.monotonic() + LOOK_AGAIN,
                 reads=asyncio.create_task(self._make(store, key, health), name=f"open {key}"),
             )
             self._open[key] = opened
@@ -311,6 +316,13 @@ class StoreClients:
             self.forget(key)
         await asyncio.gather(*self._closing, return_exceptions=True)
 
+    async def _are_others(self, key: ObjectKey) -> bool:
+        """Whether the credentials of an open store have changed; no if that cannot be seen now."""
+        try:
+            return await self._credentials.changed(key, look=True)
+        except SyncretError:
+            return False
+
     def _forget_if(self, key: ObjectKey, opened: _Open) -> None:
         if self._open.get(key) is opened:
             self.forget(key)
@@ -346,26 +358,41 @@ class StoreClients:
     async def _open_client(self, store: Store, key: ObjectKey) -> Client:
         provider, config = self._parse(store)
         references = _references(store, key, provider, config)
-        if not references and not store.cluster_scoped and not self._ambient_for_secret_stores:
+        if (
+            provider.ambient(config)
+            and not store.cluster_scoped
+            and not self._ambient_for_secret_stores
+        ):
             raise StoreInvalid(
                 f"{store.key} names no credentials, and a SecretStore may not use the operator's "
                 "own identity: set spec.provider.*.auth, or use a ClusterSecretStore (or let the "
                 "operator run with --ambient-credentials-for-secret-stores)."
             )
-        credentials = await self._credentials.read(key, references)
-        return await provider.open(config, credentials, observe=self._observer(provider.name))
+        proofs = await self._credentials.read(key, references)
+        return await provider.open(
+            config,
+            proofs.values,
+            observe=self._observer(provider.name),
+            accounts=proofs.accounts,
+            store=StoreIdentity(
+                kind=store.key.kind,
+                name=store.key.name,
+                namespace=store.key.namespace,
+                reader="" if key == store.key else key.namespace,
+            ),
+        )
 
 
 def _references(
     store: Store, key: ObjectKey, provider: Provider, config: Any
-) -> dict[str, SecretKeyRef]:
+) -> dict[str, CredentialRef]:
     """The credentials of a store, with their namespaces.
 
     Those of a SecretStore are in its own, whatever its spec says.
     """
     references = provider.credential_refs(config)
     if not store.cluster_scoped:
-        references = {name: SecretKeyRef(one.name, one.key) for name, one in references.items()}
+        references = {name: replace(one, namespace="") for name, one in references.items()}
     return resolved(references, key.namespace)
 
 

@@ -8,6 +8,7 @@ a workload's annotation what its pods started with, and the status what was repo
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from functools import partial
 from math import inf
 from typing import Final
 
@@ -343,13 +344,18 @@ class ExternalSecretReconciler:
             # Those that one ClusterExternalSecret makes are wanted together: one call for all.
             reason in _TOGETHER and external_secret.key in self._cache.stamped
         )
-        fetched = await self._reader.read(
-            external_secret, asked_at=self._asked_at(external_secret.key), patient=patient
+        # What is due is in order otherwise: the same versions make the same Secret.
+        due = reason is Reason.DUE
+        read = partial(
+            self._reader.read, external_secret, asked_at=self._asked_at(external_secret.key)
         )
+        fetched = await read(patient=patient, known=status.sources if due else ())
         self._reader.usable(external_secret)  # once more: it may have been taken away meanwhile
-        # What was due was in order otherwise: the same versions make the same Secret.
-        if reason is Reason.DUE and same_versions(external_secret, status, fetched):
+        if due and same_versions(external_secret, status, fetched):
             return None
+        if fetched.lacks_values:
+            fetched = await read(patient=False)  # one of several is new: it takes all of them
+            self._reader.usable(external_secret)
         assembled = await self._templating.assemble(external_secret, fetched)
         made, brought = await self._bring(external_secret, status, assembled, mended)
         return Synced(

@@ -1,12 +1,12 @@
 """What is read for an ExternalSecret, and what came of it. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from syncret.api.data import Query, RemoteRef
-from syncret.api.externalsecret import ExternalSecret
+from syncret.api.externalsecret import ExternalSecret, Source
 from syncret.api.keys import ObjectKey
-from syncret.providers.base import Outcome, Ref
+from syncret.providers.base import Outcome, Ref, Unchanged
 
 
 @dataclass(slots=True)
@@ -30,6 +30,11 @@ class Fetched:
     outcomes: Mapping[tuple[ObjectKey, Ref], Outcome]
     found: Mapping[tuple[ObjectKey, Query], tuple[str, ...]] = field(default_factory=dict)
 
+    @property
+    def lacks_values(self) -> bool:
+        """Whether of some nothing but the version is known."""
+        return any(isinstance(outcome, Unchanged) for outcome in self.outcomes.values())
+
 
 def ref_of(remote: RemoteRef) -> Ref:
     """The remote secret that an entry takes its value from."""
@@ -47,3 +52,14 @@ def wanted_of(external_secret: ExternalSecret) -> dict[ObjectKey, Wanted]:
     for entry in external_secret.data:
         wanted[entry.store].refs[ref_of(entry.remote)] = None
     return wanted
+
+
+def known_of(
+    external_secret: ExternalSecret, sources: Iterable[Source], store: ObjectKey
+) -> dict[str, str]:
+    """By key of that store: the version that the Secret was made from, as the status says."""
+    default = external_secret.stores[0]
+    place = "" if store == default else f"{store.kind}/{store.name}"
+    return {
+        source.key: source.version for source in sources if source.store == place and source.version
+    }

@@ -35,8 +35,8 @@ class Store:
         more = str(number + 1) if number + 1 < len(self.pages) else ""
         return Found(self.pages[number], more)
 
-    async def fetch(self, refs: object) -> dict[Ref, Outcome]:
-        raise AssertionError(refs)
+    async def fetch(self, refs: object, *, known: object = None) -> dict[Ref, Outcome]:
+        raise AssertionError(refs, known)
 
     async def check(self) -> None: ...
 

@@ -8,11 +8,25 @@ import pytest
 
 from support.clock import FakeClock
 from syncret.errors import AccessDenied, ProviderError, ProviderUnavailable, Throttled
-from syncret.providers.base import Found, Limits, NotFound, Outcome, Query, Ref, SecretValue
+from syncret.providers.base import (
+    NOTHING_KNOWN,
+    Found,
+    Known,
+    Limits,
+    NotFound,
+    Outcome,
+    Query,
+    Ref,
+    SecretValue,
+    Unchanged,
+)
 from syncret.reconcile.limits import Breaker, Rate
 from syncret.reconcile.reads import CROWDED, GATHER, KEEP, LOOK, PATIENCE, Reads
 
 BATCH = 4
+
+#: The version of every value.
+CURRENT = "current"
 
 
 @dataclass
@@ -28,7 +42,9 @@ class Store:
     running: int = 0
     closed: bool = False
 
-    async def fetch(self, refs: Collection[Ref]) -> Mapping[Ref, Outcome]:
+    async def fetch(
+        self, refs: Collection[Ref], *, known: Known = NOTHING_KNOWN
+    ) -> Mapping[Ref, Outcome]:
         self.calls.append([ref.key for ref in refs])
         self.running += 1
         self.most_at_once = max(self.most_at_once, self.running)
@@ -37,12 +53,16 @@ class Store:
                 await self.held.wait()
             if self.failures:
                 raise self.failures.pop(0)
-            return {
-                ref: SecretValue(self.values[ref.key]) if ref.key in self.values else NotFound()
-                for ref in refs
-            }
+            return {ref: self.outcome(ref, known.get(ref, "")) for ref in refs}
         finally:
             self.running -= 1
+
+    def outcome(self, ref: Ref, known: str) -> Outcome:
+        if ref.key not in self.values:
+            return NotFound()
+        if known == CURRENT:
+            return Unchanged(CURRENT)
+        return SecretValue(self.values[ref.key])
 
     async def find(self, query: Query, *, page: str = "") -> Found:
         raise AssertionError(f"not searched here: {query} {page}")
@@ -76,11 +96,18 @@ class World:
         self.trips += 1
 
     def ask(
-        self, *keys: str, patient: bool = False, asked_at: float | None = None
+        self,
+        *keys: str,
+        patient: bool = False,
+        asked_at: float | None = None,
+        known: str = "",
     ) -> "asyncio.Task[dict[Ref, Outcome]]":
         refs = [Ref(key) for key in keys]
         when = self.clock.now if asked_at is None else asked_at
-        return asyncio.create_task(self.reads.fetch(refs, asked_at=when, patient=patient))
+        versions = {ref: known for ref in refs if known}
+        return asyncio.create_task(
+            self.reads.fetch(refs, asked_at=when, patient=patient, known=versions)
+        )
 
     async def pass_time(self, seconds: float = GATHER) -> None:
         """Lets what is ready run, moves the clock, and lets run what became ready."""
@@ -311,6 +338,42 @@ async def test_no_more_calls_in_a_second_than_the_store_takes() -> None:
         await world.pass_time(0.5)
         await world.pass_time(0.5)
     assert all(task.done() for task in tasks)
+
+
+async def test_who_knows_the_version_needs_no_value(world: World) -> None:
+    knows, has_an_older = world.ask("k1", known=CURRENT), world.ask("k2", known="older")
+    await world.pass_time()
+    assert knows.result() == {Ref("k1"): Unchanged(CURRENT)}
+    assert has_an_older.result() == {Ref("k2"): SecretValue(b"v2")}
+    assert len(world.store.calls) == 1
+
+
+@pytest.mark.parametrize(
+    "others", [["", CURRENT], [CURRENT, ""], [CURRENT, "older"], ["older", CURRENT, ""]]
+)
+async def test_readers_that_know_different_versions_share_the_value(
+    world: World, others: list[str]
+) -> None:
+    tasks = [world.ask("k1", known=known) for known in others]
+    await world.pass_time()
+    value = SecretValue(b"v1")
+    assert [task.result()[Ref("k1")] for task in tasks] == [value] * len(tasks)
+    assert world.store.calls == [["k1"]]
+
+
+async def test_a_value_that_is_wanted_while_a_version_is_asked_for_is_read(world: World) -> None:
+    world.store.held = asyncio.Event()
+    asked_at = world.clock.now
+    first = world.ask("k1", known=CURRENT, asked_at=asked_at)
+    await world.pass_time()
+    second = world.ask("k1", asked_at=asked_at)
+    third = world.ask("k1", known=CURRENT, asked_at=asked_at)
+    await world.pass_time()
+    world.store.held.set()
+    await world.pass_time()
+    assert first.result() == {Ref("k1"): Unchanged(CURRENT)}
+    assert second.result() == third.result() == {Ref("k1"): SecretValue(b"v1")}
+    assert world.store.calls == [["k1"], ["k1"]]
 
 
 async def test_closing_ends_what_waits(world: World) -> None:

@@ -9,7 +9,7 @@ from support.clock import FakeClock
 from support.provider import MemoryProvider
 from syncret.api.store import Store
 from syncret.errors import AccessDenied, ProviderUnavailable
-from syncret.reconcile.stores import MAX_AGE, StoreClients
+from syncret.reconcile.stores import LOOK_AGAIN, StoreClients
 from unit.reconcile.opened import STORE, Reader, store, turns, until, used
 
 
@@ -38,12 +38,22 @@ async def test_a_store_that_changed_is_opened_anew(clients: StoreClients, again:
     assert first.closed
 
 
-async def test_after_its_age_a_store_is_opened_with_the_credentials_of_then(
+async def test_a_store_stays_open_while_its_credentials_are_the_same(
+    clients: StoreClients, cluster: FakeApiServer, clock: FakeClock
+) -> None:
+    first = await used(clients)
+    clock.advance(LOOK_AGAIN)
+    cluster.edit("secrets", "payments", "token", {"metadata": {"labels": {"some": "label"}}})
+    assert await used(clients) is first
+    assert not first.closed
+
+
+async def test_after_a_while_a_store_is_opened_with_the_credentials_of_then(
     clients: StoreClients, cluster: FakeApiServer, clock: FakeClock
 ) -> None:
     first = await used(clients)
     cluster.edit("secrets", "payments", "token", {"data": {"token": "bmV3"}})
-    clock.advance(MAX_AGE - 1)
+    clock.advance(LOOK_AGAIN - 1)
     assert await used(clients) is first
     clock.advance(1)
     second = await used(clients)

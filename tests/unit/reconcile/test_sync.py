@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Collection, Mapping
+from typing import Any
 
 import pytest
 
@@ -163,11 +164,11 @@ async def test_drift_during_a_read_is_put_right_too(
     (client,) = provider.clients
     fetch = client.fetch
 
-    async def meddled(refs: Collection[Ref]) -> Mapping[Ref, Outcome]:
+    async def meddled(refs: Collection[Ref], **known: Any) -> Mapping[Ref, Outcome]:
         monkeypatch.undo()
         world.edit("secrets", NAMESPACE, "db", {"data": {"password": "ZHJpZnQ="}})
         synced.watch()
-        return await fetch(refs)
+        return await fetch(refs, **known)
 
     monkeypatch.setattr(client, "fetch", meddled)
     await synced.advance(MINUTES)

@@ -101,7 +101,7 @@ async def test_of_two_stores_that_fail_the_first_is_told_whichever_is_faster(
     await engine.settle()
     first = next(client for client in provider.clients if not client.shelf)
 
-    async def slow(_refs: Collection[Ref]) -> Mapping[Ref, Outcome]:
+    async def slow(_refs: Collection[Ref], **__: Any) -> Mapping[Ref, Outcome]:
         for _ in range(50):
             await asyncio.sleep(0)
         raise ProviderUnavailable("The first is down.")

@@ -45,6 +45,27 @@ def password(world: FakeApiServer) -> str:
     return world.secret(NAMESPACE, "db")["password"].decode()
 
 
+# By the clock
+
+
+async def test_an_unchanged_version_costs_no_value_and_a_new_one_all_of_them(
+    world: FakeApiServer, engine: Engine, provider: MemoryProvider
+) -> None:
+    provider.tells_versions = True
+    provider.values["app/other"] = b"other"
+    edit(world, data=[{"secretKey": "other", "remoteRef": {"key": "app/other"}}])
+    await engine.settle()
+    reads, values, before = provider.reads, provider.values_read, writes(world)
+    await engine.advance(MINUTES)
+    assert provider.reads > reads
+    assert (provider.values_read, writes(world)) == (values, before)
+
+    provider.values["app/db"] = remote(NEW_PASSWORD)
+    await engine.advance(MINUTES)
+    assert password(world) == NEW_PASSWORD
+    assert world.secret(NAMESPACE, "db")["other"] == b"other"
+
+
 # Without the clock
 
 UNTIMED = [{"refreshInterval": "0s"}, {"refreshPolicy": "OnChange", "refreshInterval": None}]

@@ -4,15 +4,23 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Mapping
 from functools import partial
+from types import MappingProxyType
 from typing import Any, Final
 
 from syncret.errors import ProviderError
-from syncret.providers.aws.calls import THREADS_PER_STORE, Calls, make_threads
 from syncret.providers.aws.config import AwsConfig, parse_config
 from syncret.providers.aws.errors import timed_out
 from syncret.providers.aws.secrets_manager import SecretsManagerClient
 from syncret.providers.aws.session import AwsSession, Timing
-from syncret.providers.base import CallObserver, Client, SecretKeyRef, SecretValue
+from syncret.providers.base import (
+    CallObserver,
+    Client,
+    SecretKeyRef,
+    SecretValue,
+    ServiceAccount,
+    StoreIdentity,
+)
+from syncret.providers.calls import THREADS_PER_STORE, Calls, make_threads
 
 # Stores whose want of the batch permission is remembered as told: clients come and go, and each
 # finds it anew.
@@ -27,7 +35,7 @@ class AwsProvider:
     def __init__(self, *, timing: Timing | None = None) -> None:
         self._timing = timing or Timing()
         self._session = AwsSession(self._timing)
-        self._threads = make_threads()
+        self._threads = make_threads(self.name)
         self._told: OrderedDict[AwsConfig, None] = OrderedDict()
 
     def parse(self, spec: Mapping[str, Any], *, cluster_scoped: bool) -> AwsConfig:
@@ -36,8 +44,17 @@ class AwsProvider:
     def credential_refs(self, config: AwsConfig) -> Mapping[str, SecretKeyRef]:
         return dict(config.credentials)
 
+    def ambient(self, config: AwsConfig) -> bool:
+        return not config.credentials
+
     async def open(
-        self, config: AwsConfig, credentials: Mapping[str, SecretValue], *, observe: CallObserver
+        self,
+        config: AwsConfig,
+        credentials: Mapping[str, SecretValue],
+        *,
+        observe: CallObserver,
+        accounts: Mapping[str, ServiceAccount] = MappingProxyType({}),  # noqa: ARG002
+        store: StoreIdentity | None = None,  # noqa: ARG002
     ) -> Client:
         """Makes the client. Nothing is asked of Secrets Manager yet.
 

@@ -14,17 +14,15 @@ Tags are read one secret at a time (DescribeSecret); searches are ListSecrets, s
 """
 
 import asyncio
-import copy
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from typing import Any, Final
 
 from syncret.errors import AccessDenied, ProviderError, ProviderRejected
 from syncret.providers.aws import ids, search
-from syncret.providers.aws.calls import THREADS_PER_STORE, Calls
 from syncret.providers.aws.errors import (
     BATCH_GET,
     DESCRIBE,
@@ -39,7 +37,19 @@ from syncret.providers.aws.errors import (
     service_failure,
     timed_out,
 )
-from syncret.providers.base import Found, Limits, NotFound, Outcome, Query, Ref, SecretValue
+from syncret.providers.base import (
+    NOTHING_KNOWN,
+    Found,
+    Known,
+    Limits,
+    NotFound,
+    Outcome,
+    Query,
+    Ref,
+    SecretValue,
+)
+from syncret.providers.calls import THREADS_PER_STORE, Calls
+from syncret.providers.fetching import Fetching
 
 logger = logging.getLogger("syncret.providers.aws")
 
@@ -59,33 +69,6 @@ class _Page:
 
     outcomes: Mapping[str, Outcome]
     next_token: str
-
-
-@dataclass(slots=True)
-class _Fetch:
-    """One fetch: what is known so far, and what ended it early."""
-
-    outcomes: dict[Ref, Outcome] = field(default_factory=dict)
-    problem: ProviderError | None = None
-
-    def add(self, ref: Ref, outcome: Outcome) -> None:
-        self.outcomes[ref] = outcome
-
-    def end(self, problem: ProviderError) -> None:
-        if self.problem is None or isinstance(problem, CredentialsRefused):
-            self.problem = problem
-
-    def ended(self) -> bool:
-        return self.problem is not None
-
-    def result(self, refs: Collection[Ref]) -> dict[Ref, Outcome]:
-        problem = self.problem
-        if problem is None:
-            return {ref: self.outcomes[ref] for ref in refs}
-        if isinstance(problem, CredentialsRefused) or not self.outcomes:
-            raise problem
-        # A copy each: whoever raises one writes a traceback into it.
-        return {ref: self.outcomes.get(ref) or copy.copy(problem) for ref in refs}
 
 
 class SecretsManagerClient:
@@ -111,9 +94,14 @@ class SecretsManagerClient:
         self._tell_once = tell_once
         self._batch_denied = False
 
-    async def fetch(self, refs: Collection[Ref]) -> Mapping[Ref, Outcome]:
+    async def fetch(
+        self,
+        refs: Collection[Ref],
+        *,
+        known: Known = NOTHING_KNOWN,  # noqa: ARG002 - a batch of values is the cheapest to ask for
+    ) -> Mapping[Ref, Outcome]:
         batches, alone = ids.batches(refs)
-        fetch = _Fetch()
+        fetch = Fetching(fatal=CredentialsRefused)
         try:
             async with asyncio.timeout(self._timeout), asyncio.TaskGroup() as group:
                 for batch in batches:
@@ -153,7 +141,7 @@ class SecretsManagerClient:
     async def close(self) -> None:
         self._boto.close()
 
-    async def _read(self, fetch: _Fetch, ref: Ref) -> None:
+    async def _read(self, fetch: Fetching, ref: Ref) -> None:
         operation, call = GET, partial(self._describe, ref.key)
         if ref.metadata:
             operation = DESCRIBE
@@ -170,7 +158,7 @@ class SecretsManagerClient:
         elif outcome is not None:
             fetch.add(ref, outcome)
 
-    async def _read_batch(self, fetch: _Fetch, batch: tuple[str, ...]) -> None:
+    async def _read_batch(self, fetch: Fetching, batch: tuple[str, ...]) -> None:
         left = list(batch)
         token = ""
         for _ in range(_MAX_PAGES):

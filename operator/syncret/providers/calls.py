@@ -1,9 +1,9 @@
 """Blocking calls from asyncio: threads, how many at once, and what is told of each.
 
-boto3 blocks, so its calls run in a pool of threads that all AWS stores share. A thread cannot be
-interrupted: when a deadline or a cancellation ends the wait for a call, the call goes on until the
-SDK's own timeouts end it. It therefore keeps its slot until its thread is free, so a store that
-hangs can hold its own few threads and never all of them.
+Some SDKs block, so their calls run in a pool of threads that all stores of a provider share. A
+thread cannot be interrupted: when a deadline or a cancellation ends the wait for a call, the call
+goes on until the SDK's own timeouts end it. It therefore keeps its slot until its thread is free,
+so a store that hangs can hold its own few threads and never all of them.
 
 What a call returns is kept in futures whose repr asyncio prints in debug mode, so calls return
 records that show no secret, and no exceptions: a raised one would drag the frames that hold the
@@ -22,14 +22,14 @@ from syncret.providers.base import CallObserver
 
 T = TypeVar("T")
 
-#: Threads for all AWS stores, and how many of them one store may hold.
+#: Threads for all stores of a provider, and how many of them one store may hold.
 THREADS: Final = 64
 THREADS_PER_STORE: Final = 4
 
 
-def make_threads() -> ThreadPoolExecutor:
-    """The pool; it starts threads only when they are needed."""
-    return ThreadPoolExecutor(THREADS, thread_name_prefix="syncret-aws")
+def make_threads(provider: str) -> ThreadPoolExecutor:
+    """The pool of a provider; it starts threads only when they are needed."""
+    return ThreadPoolExecutor(THREADS, thread_name_prefix=f"syncret-{provider}")
 
 
 class Calls:

@@ -37,6 +37,7 @@ class AwsHarness:
     """One test's view of moto."""
 
     name = "aws"
+    separator = "/"
     max_bytes = 65_536
     takes_binary = True
     missing_version = "id/00000000-0000-0000-0000-000000000000"

@@ -57,6 +57,8 @@ class ProviderHarness(Protocol):
 
     #: The provider's name in the registry.
     name: str
+    #: What parts of a key are set apart with: "/" where the store takes it in names.
+    separator: str
     #: The largest value that the store takes, in bytes.
     max_bytes: int
     #: Whether the store takes bytes that are no text.

@@ -31,9 +31,9 @@ class Opener:
         return Opened(client, observed)
 
 
-def fresh(name: str = "secret") -> str:
+def fresh(name: str = "secret", *, separator: str = "/") -> str:
     """A key that no other test uses: the real part is shared."""
-    return f"contract/{uuid4().hex[:12]}/{name}"
+    return separator.join(["contract", uuid4().hex[:12], name])
 
 
 def bytes_of(outcome: Outcome) -> bytes:

@@ -23,7 +23,7 @@ from syncret.errors import (
     ProviderUnavailable,
     Throttled,
 )
-from syncret.providers.base import NotFound, Query, Ref, SecretValue
+from syncret.providers.base import NotFound, Query, Ref, SecretValue, Unchanged
 from syncret.providers.registry import NAMES, provider
 
 #: What each fault is to be seen as, by the engine and in metrics.
@@ -36,6 +36,11 @@ FAULTS: dict[Fault, tuple[type[ProviderError], str]] = {
     Fault.NOT_THE_STORE: (ProviderRejected, "error"),
 }
 every_fault = pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
+
+
+def new(harness: ProviderHarness, name: str = "secret") -> str:
+    """A key that no other test uses, in a form that the store takes."""
+    return fresh(name, separator=harness.separator)
 
 
 def test_every_provider_of_the_registry_is_under_contract() -> None:
@@ -65,7 +70,7 @@ def test_a_harness_is_of_the_provider_that_it_names(harness: ProviderHarness) ->
 async def test_a_text_arrives_byte_for_byte(
     harness: ProviderHarness, opener: Opener, value: bytes
 ) -> None:
-    key = fresh()
+    key = new(harness)
     harness.put(key, value)
     opened = await opener(harness)
     assert bytes_of((await opened.client.fetch([Ref(key)]))[Ref(key)]) == value
@@ -75,7 +80,7 @@ async def test_bytes_that_are_no_text_arrive(harness: ProviderHarness, opener: O
     if not harness.takes_binary:
         pytest.skip("the store holds text only")
     value = b"\x00\xff\xfe" + bytes(range(256))
-    keys = [fresh(), fresh()]
+    keys = [new(harness), new(harness)]
     for key in keys:
         harness.put(key, value)
     opened = await opener(harness)
@@ -86,7 +91,7 @@ async def test_bytes_that_are_no_text_arrive(harness: ProviderHarness, opener: O
 async def test_the_largest_value_arrives(harness: ProviderHarness, opener: Opener) -> None:
     value = secrets.token_hex(harness.max_bytes // 2).encode()
     assert len(value) == harness.max_bytes
-    keys = [fresh(), fresh(), fresh()]
+    keys = [new(harness), new(harness), new(harness)]
     for key in keys:
         harness.put(key, value)
     opened = await opener(harness)
@@ -100,7 +105,7 @@ async def test_the_largest_value_arrives(harness: ProviderHarness, opener: Opene
 async def test_the_result_has_exactly_the_references(
     harness: ProviderHarness, opener: Opener
 ) -> None:
-    present, missing = fresh(), fresh()
+    present, missing = new(harness), new(harness)
     version = harness.put(present, b"value")
     opened = await opener(harness)
     refs = [Ref(present), Ref(missing), Ref(present, version), Ref(present)]
@@ -120,8 +125,10 @@ async def test_no_references_cost_no_request(harness: ProviderHarness, opener: O
 async def test_many_references_are_read_in_one_fetch(
     harness: ProviderHarness, opener: Opener
 ) -> None:
-    prefix = fresh()
-    values = {f"{prefix}/{number}": f"value {number}".encode() for number in range(45)}
+    prefix = new(harness)
+    values = {
+        f"{prefix}{harness.separator}{number}": f"value {number}".encode() for number in range(45)
+    }
     for key, value in values.items():
         harness.put(key, value)
     opened = await opener(harness)
@@ -130,7 +137,7 @@ async def test_many_references_are_read_in_one_fetch(
 
 
 async def test_a_deleted_secret_is_not_found(harness: ProviderHarness, opener: Opener) -> None:
-    kept, deleted = fresh(), fresh()
+    kept, deleted = new(harness), new(harness)
     for key in (kept, deleted):
         harness.put(key, b"value")
     harness.delete(deleted)
@@ -145,7 +152,7 @@ async def test_a_deleted_secret_is_not_found(harness: ProviderHarness, opener: O
 async def test_a_rotation_is_seen_and_a_pinned_version_stays(
     harness: ProviderHarness, opener: Opener
 ) -> None:
-    key = fresh()
+    key = new(harness)
     opened = await opener(harness)
     first = harness.put(key, b"first")
     assert bytes_of((await opened.client.fetch([Ref(key)]))[Ref(key)]) == b"first"
@@ -156,7 +163,7 @@ async def test_a_rotation_is_seen_and_a_pinned_version_stays(
 
 
 async def test_a_value_tells_its_version_and_time(harness: ProviderHarness, opener: Opener) -> None:
-    keys = [fresh(), fresh()]
+    keys = [new(harness), new(harness)]
     before = datetime.now(UTC) - timedelta(seconds=2)  # stores keep whole seconds
     made = {key: harness.put(key, b"value") for key in keys}
     opened = await opener(harness)
@@ -171,7 +178,7 @@ async def test_a_value_tells_its_version_and_time(harness: ProviderHarness, open
 
 
 async def test_a_missing_version_is_not_found(harness: ProviderHarness, opener: Opener) -> None:
-    key = fresh()
+    key = new(harness)
     harness.put(key, b"value")
     opened = await opener(harness)
     pinned = Ref(key, harness.missing_version)
@@ -180,11 +187,59 @@ async def test_a_missing_version_is_not_found(harness: ProviderHarness, opener: 
     assert bytes_of(outcomes[Ref(key)]) == b"value"
 
 
+async def test_a_known_version_may_go_unread_and_a_new_one_is_read(
+    harness: ProviderHarness, opener: Opener
+) -> None:
+    keys = [new(harness), new(harness), new(harness), new(harness)]
+    refs = [Ref(key) for key in keys]
+    versions = {ref: harness.put(ref.key, b"first") for ref in refs}
+    opened = await opener(harness)
+    read = await opened.client.fetch(refs)
+    versions = {
+        ref: outcome.version for ref, outcome in read.items() if isinstance(outcome, SecretValue)
+    }
+    if not all(versions.get(ref) for ref in refs):
+        pytest.skip("the store tells no versions")
+    harness.put(keys[1], b"second")
+    harness.delete(keys[2])
+    known = {ref: versions[ref] for ref in refs[:3]}
+    outcomes = await opened.client.fetch(refs, known=known)
+    first = outcomes[refs[0]]
+    assert isinstance(first, Unchanged | SecretValue)
+    assert first.version == known[refs[0]]
+    assert bytes_of(outcomes[refs[1]]) == b"second"
+    assert outcomes[refs[2]] == NotFound()
+    assert bytes_of(outcomes[refs[3]]) == b"first", "nobody knows its version"
+
+
+async def test_an_odd_name_disturbs_nobody(harness: ProviderHarness, opener: Opener) -> None:
+    key = new(harness)
+    harness.put(key, b"value")
+    opened = await opener(harness)
+    odd = [
+        "höflich/秘密 🔑",
+        "a b",
+        "../../etc/passwd",
+        f"{key}/../other",
+        "a?b=c#d",
+        "a%2e%2e%2fb",
+        "x" * 3000,
+        "line\nbreak",
+        " ",
+    ]
+    outcomes = await opened.client.fetch(
+        [Ref(key), *(Ref(f"{new(harness)}{name}") for name in odd)]
+    )
+    assert bytes_of(outcomes.pop(Ref(key))) == b"value"
+    assert len(outcomes) == len(odd)
+    assert all(isinstance(one, NotFound | ProviderRejected) for one in outcomes.values()), outcomes
+
+
 # Metadata
 
 
 async def test_metadata_are_the_tags_as_json(harness: ProviderHarness, opener: Opener) -> None:
-    tagged, plain, missing = fresh(), fresh(), fresh()
+    tagged, plain, missing = new(harness), new(harness), new(harness)
     for key in (tagged, plain):
         harness.put(key, b"value")
     harness.tag(tagged, {"team": "payments", "purpose": "höflich & so"})
@@ -203,7 +258,7 @@ async def test_metadata_are_the_tags_as_json(harness: ProviderHarness, opener: O
 
 
 async def test_a_deleted_secret_has_no_metadata(harness: ProviderHarness, opener: Opener) -> None:
-    key = fresh()
+    key = new(harness)
     harness.put(key, b"value")
     harness.delete(key)
     opened = await opener(harness)
@@ -229,10 +284,10 @@ async def found(opened: Opened, query: Query) -> list[str]:
 async def test_secrets_are_found_by_path_name_and_tags(
     harness: ProviderHarness, opener: Opener
 ) -> None:
-    prefix = fresh("")
+    prefix, sep = new(harness, ""), harness.separator
     tags = {
-        "db/main": {"team": "payments", "tier": "1"},
-        "db/copy": {"team": "payments", "tier": "2"},
+        f"db{sep}main": {"team": "payments", "tier": "1"},
+        f"db{sep}copy": {"team": "payments", "tier": "2"},
         "api": {"team": "web", "tier": "1"},
         "plain": {},
     }
@@ -240,7 +295,7 @@ async def test_secrets_are_found_by_path_name_and_tags(
         harness.put(prefix + name, b"value")
         if given:
             harness.tag(prefix + name, given)
-    harness.put(f"x{prefix}db/main", b"not under the path")
+    harness.put(f"x{prefix}db{sep}main", b"not under the path")
     opened = await opener(harness)
 
     async def names(**query: Any) -> list[str]:
@@ -248,28 +303,39 @@ async def test_secrets_are_found_by_path_name_and_tags(
             key.removeprefix(prefix) for key in await found(opened, Query(path=prefix, **query))
         ]
 
-    assert await names() == ["api", "db/copy", "db/main", "plain"]
-    assert await names(name="/db/") == ["db/copy", "db/main"]
+    assert await names() == ["api", f"db{sep}copy", f"db{sep}main", "plain"]
+    assert await names(name=f"{sep}db{sep}") == [f"db{sep}copy", f"db{sep}main"]
     assert await names(name="(api|plain)$") == ["api", "plain"]
-    assert await names(tags=(("team", "payments"),)) == ["db/copy", "db/main"]
-    assert await names(tags=(("team", "payments"), ("tier", "1"))) == ["db/main"]
+    assert await names(tags=(("team", "payments"),)) == [f"db{sep}copy", f"db{sep}main"]
+    assert await names(tags=(("team", "payments"), ("tier", "1"))) == [f"db{sep}main"]
     assert await names(tags=(("team", "pay"),)) == [], "a tag has the value, not its beginning"
     assert await names(tags=(("tea", "payments"),)) == []
-    assert await names(tags=(("tier", "1"),), name="main$") == ["db/main"]
+    assert await names(tags=(("tier", "1"),), name="main$") == [f"db{sep}main"]
     assert await found(opened, Query(path=f"{prefix}db")) == [
-        f"{prefix}db/copy",
-        f"{prefix}db/main",
+        f"{prefix}db{sep}copy",
+        f"{prefix}db{sep}main",
     ]
-    assert await found(opened, Query(path=fresh())) == []
+    assert await found(opened, Query(path=new(harness))) == []
     keys = await found(opened, Query(path=prefix))
     outcomes = await opened.client.fetch([Ref(key) for key in keys])
     assert all(bytes_of(outcome) == b"value" for outcome in outcomes.values())
 
 
+async def test_a_search_finds_all_of_more_than_a_thousand(
+    harness: ProviderHarness, opener: Opener
+) -> None:
+    prefix = new(harness, "")
+    keys = [f"{prefix}{number:04}" for number in range(1_050)]
+    for key in keys:
+        harness.put(key, b"value")
+    opened = await opener(harness)
+    assert await found(opened, Query(path=prefix)) == keys
+
+
 async def test_a_deleted_secret_is_not_found_by_a_search(
     harness: ProviderHarness, opener: Opener
 ) -> None:
-    prefix = fresh("")
+    prefix = new(harness, "")
     for name in ("kept", "deleted"):
         harness.put(prefix + name, b"value")
     harness.delete(f"{prefix}deleted")
@@ -280,10 +346,10 @@ async def test_a_deleted_secret_is_not_found_by_a_search(
 async def test_each_page_of_a_search_is_one_call_that_is_told_of(
     harness: ProviderHarness, opener: Opener
 ) -> None:
-    harness.put(fresh(), b"value")
+    harness.put(new(harness), b"value")
     opened = await opener(harness)
     before = harness.requests
-    await opened.client.find(Query(path=fresh()))
+    await opened.client.find(Query(path=new(harness)))
     assert harness.requests == before + 1
     assert opened.observed.outcomes == ["ok"]
 
@@ -325,7 +391,7 @@ async def test_one_denied_among_many_concerns_that_one(
 async def test_the_only_secret_being_denied_is_its_outcome(
     harness: ProviderHarness, opener: Opener
 ) -> None:
-    key = fresh()
+    key = new(harness)
     harness.put(key, b"value")
     harness.deny(key)
     opened = await opener(harness)
@@ -366,7 +432,7 @@ async def test_what_is_not_the_store_has_no_missing_secrets(
     harness: ProviderHarness, opener: Opener, count: int
 ) -> None:
     """Otherwise a wrong endpoint would look like secrets that were deleted."""
-    refs = [Ref(fresh()) for _ in range(count)]
+    refs = [Ref(new(harness)) for _ in range(count)]
     opened = await opener(harness)
     harness.fail(Fault.NOT_THE_STORE)
     try:
@@ -379,7 +445,7 @@ async def test_what_is_not_the_store_has_no_missing_secrets(
 async def test_an_answer_that_trickles_ends_with_the_deadline(
     harness: ProviderHarness, opener: Opener
 ) -> None:
-    keys = [fresh(), fresh()]
+    keys = [new(harness), new(harness)]
     for key in keys:
         harness.put(key, b"value")
     opened = await opener(harness, hasty=True)
@@ -393,7 +459,7 @@ async def test_an_answer_that_trickles_ends_with_the_deadline(
 async def test_an_unreachable_store_is_raised(harness: ProviderHarness, opener: Opener) -> None:
     opened = await opener(harness, reachable=False)
     with pytest.raises(ProviderUnavailable):
-        await opened.client.fetch([Ref(fresh()), Ref(fresh())])
+        await opened.client.fetch([Ref(new(harness)), Ref(new(harness))])
     with pytest.raises(ProviderUnavailable):
         await opened.client.check()
     assert set(opened.observed.outcomes) == {"error"}
@@ -403,7 +469,7 @@ async def test_an_unreachable_store_is_raised(harness: ProviderHarness, opener: 
 async def test_refused_credentials_are_raised(
     harness: ProviderHarness, opener: Opener, identity: Identity
 ) -> None:
-    keys = [fresh(), fresh(), fresh()]
+    keys = [new(harness), new(harness), new(harness)]
     for key in keys:
         harness.put(key, b"value")
     opened = await opener(harness, identity=identity)
@@ -414,6 +480,19 @@ async def test_refused_credentials_are_raised(
     with pytest.raises(AccessDenied, match="refused the credentials"):
         await opened.client.check()
     assert set(opened.observed.outcomes) == {"denied"}
+
+
+async def test_credentials_that_have_been_renewed_are_accepted(
+    harness: ProviderHarness, opener: Opener
+) -> None:
+    key = new(harness)
+    harness.put(key, b"value")
+    expired = await opener(harness, identity=Identity.EXPIRED)
+    with pytest.raises(AccessDenied):
+        await expired.client.fetch([Ref(key)])
+    renewed = await opener(harness)
+    assert bytes_of((await renewed.client.fetch([Ref(key)]))[Ref(key)]) == b"value"
+    await renewed.client.check()
 
 
 # Checks
@@ -443,8 +522,8 @@ async def test_a_check_fails_as_the_store_does(
 
 
 async def test_fifty_readers_get_each_their_own(harness: ProviderHarness, opener: Opener) -> None:
-    prefix = fresh()
-    keys = [f"{prefix}/{number}" for number in range(100)]
+    prefix = new(harness)
+    keys = [f"{prefix}{harness.separator}{number}" for number in range(100)]
     for key in keys:
         harness.put(key, key.encode())
     opened = await opener(harness)
@@ -459,7 +538,7 @@ async def test_fifty_readers_get_each_their_own(harness: ProviderHarness, opener
 async def test_cancelled_reads_leave_a_client_that_works(
     harness: ProviderHarness, opener: Opener
 ) -> None:
-    key = fresh()
+    key = new(harness)
     harness.put(key, b"value")
     opened = await opener(harness, hasty=True)
     harness.fail(Fault.HANGS)
@@ -488,7 +567,7 @@ async def test_no_secret_gets_into_logs_errors_or_reprs(
 ) -> None:
     """At the lowest level of the root logger and with asyncio in debug mode."""
     canary = f"canary-{secrets.token_hex(8)}"
-    keys = [fresh(), fresh(), fresh()]
+    keys = [new(harness), new(harness), new(harness)]
     for key in keys:
         harness.put(key, canary.encode())
     caplog.set_level(logging.DEBUG)

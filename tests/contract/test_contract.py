@@ -227,9 +227,8 @@ async def test_an_odd_name_disturbs_nobody(harness: ProviderHarness, opener: Ope
         "line\nbreak",
         " ",
     ]
-    outcomes = await opened.client.fetch(
-        [Ref(key), *(Ref(f"{new(harness)}{name}") for name in odd)]
-    )
+    refs = [Ref(key), *(Ref(f"{new(harness)}{name}") for name in odd)]
+    outcomes = dict(await opened.client.fetch(refs))
     assert bytes_of(outcomes.pop(Ref(key))) == b"value"
     assert len(outcomes) == len(odd)
     assert all(isinstance(one, NotFound | ProviderRejected) for one in outcomes.values()), outcomes

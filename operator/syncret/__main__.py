@@ -1,14 +1,16 @@
-"""The command line: ``syncret run``, ``syncret convert`` and ``syncret version``."""
+"""The command line: ``syncret run``, ``convert``, ``cost`` and ``version``."""
 
 import argparse
 import asyncio
 import atexit
 import gc
+import importlib
 import logging
 import os
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from types import ModuleType
 from typing import NoReturn
 
 from syncret import __version__, settings
@@ -28,32 +30,31 @@ def main(argv: Sequence[str] | None = None) -> int:
         "run", help="run the operator", description="Runs the operator until SIGTERM or Ctrl-C."
     )
     settings.add_arguments(run)
-    convert = commands.add_parser(
-        "convert",
-        help="write manifests of External Secrets Operator as Syncret's",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    _add_convert(convert, argv)
+    tools = {
+        "convert": "write manifests of External Secrets Operator as Syncret's",
+        "cost": "compute what the calls to the stores cost in a month",
+    }
+    for name, short in tools.items():
+        tool = commands.add_parser(
+            name, help=short, formatter_class=argparse.RawDescriptionHelpFormatter
+        )
+        if name in (sys.argv[1:] if argv is None else argv):
+            command = _tool(name)
+            tool.description, tool.epilog = command.DESCRIPTION, command.EPILOG
+            command.add_arguments(tool)
     commands.add_parser("version", help="print the version")
     arguments = parser.parse_args(argv)
     if arguments.command == "version":
         print(f"syncret {__version__}")
         return 0
-    if arguments.command == "convert":
-        from syncret.convert import command
-
-        return command.run(arguments)
+    if arguments.command in tools:
+        return int(_tool(arguments.command).run(arguments))
     return _run(settings.from_args(arguments, os.environ, parser=run))
 
 
-def _add_convert(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> None:
-    """Imported only when it is asked for: the operator needs none of it."""
-    if "convert" not in (sys.argv[1:] if argv is None else argv):
-        return
-    from syncret.convert import command
-
-    parser.description, parser.epilog = command.DESCRIPTION, command.EPILOG
-    command.add_arguments(parser)
+def _tool(name: str) -> ModuleType:
+    """The module of a command that the operator does not need, imported when it is asked for."""
+    return importlib.import_module(f"syncret.{name}.command")
 
 
 def _run(chosen: settings.Settings) -> int:

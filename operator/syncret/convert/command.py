@@ -5,8 +5,8 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from syncret.convert import reading
-from syncret.convert.mapping import convert
+from syncret import manifests
+from syncret.convert.mapping import ESO, SERVED, convert
 from syncret.convert.result import Result
 from syncret.convert.writing import documents, summary
 
@@ -57,11 +57,16 @@ def run(arguments: argparse.Namespace) -> int:
         return _failed("-n and -A go with --from-cluster")
     try:
         if arguments.from_cluster:
-            read = reading.cluster(arguments.namespace, everywhere=arguments.all_namespaces)
+            read = manifests.cluster(
+                arguments.namespace,
+                everywhere=arguments.all_namespaces,
+                group=ESO,
+                versions=SERVED,
+            )
             inputs = [("cluster.yaml", read)]
         else:
-            inputs = list(reading.files(arguments.inputs))
-    except reading.Unreadable as error:
+            inputs = list(manifests.files(arguments.inputs))
+    except manifests.Unreadable as error:
         return _failed(str(error))
     made = [(name, [convert(one) for one in found]) for name, found in inputs]
     results = [one for _, several in made for one in several]

@@ -10,7 +10,10 @@ from syncret.convert.fields import shapes
 from syncret.convert.result import Body, Result
 
 ESO: Final = "external-secrets.io"
-_VERSIONS: Final = frozenset({f"{ESO}/v1", f"{ESO}/v1beta1"})
+
+#: The versions that can be converted.
+SERVED: Final = ("v1", "v1beta1")
+_VERSIONS: Final = frozenset(f"{ESO}/{version}" for version in SERVED)
 
 #: Annotations that belong to a tool or to ESO's own doings.
 _NOT_CARRIED: Final = ("kubectl.kubernetes.io/", "external-secrets.io/", "force-sync")

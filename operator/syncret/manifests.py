@@ -7,9 +7,8 @@ from typing import Any, Final
 
 import yaml
 
-from syncret.convert.mapping import ESO
-
-_PLURALS: Final = (
+#: The resources that are read from a cluster.
+PLURALS: Final = (
     "secretstores",
     "clustersecretstores",
     "clusterexternalsecrets",
@@ -70,8 +69,13 @@ def _flat(document: Any, name: str) -> Iterator[Document]:
         yield document
 
 
-def cluster(namespace: str, *, everywhere: bool) -> list[Document]:
-    """What a cluster holds, by the user's kubeconfig. Raises Unreadable."""
+def cluster(
+    namespace: str, *, everywhere: bool, group: str, versions: Sequence[str]
+) -> list[Document]:
+    """What a cluster holds of an API group, by the user's kubeconfig. Raises Unreadable.
+
+    Of each resource, the first of the versions that is served.
+    """
     from kubernetes import client, config
     from kubernetes.client.exceptions import ApiException
 
@@ -86,25 +90,28 @@ def cluster(namespace: str, *, everywhere: bool) -> list[Document]:
         namespace = context.get("context", {}).get("namespace", "default")
     api = client.CustomObjectsApi()
     found: list[Document] = []
-    for plural in _PLURALS:
+    for plural in PLURALS:
         if plural in _CLUSTER_SCOPED and not everywhere:
             continue
         try:
-            found += _listed(api, plural, "" if everywhere else namespace)
+            found += _listed(api, (group, versions), plural, "" if everywhere else namespace)
         except ApiException as error:
             raise Unreadable(f"the API server does not list {plural}: {error.status}") from None
     return found
 
 
-def _listed(api: Any, plural: str, namespace: str) -> list[Document]:
+def _listed(
+    api: Any, served: tuple[str, Sequence[str]], plural: str, namespace: str
+) -> list[Document]:
     from kubernetes.client.exceptions import ApiException
 
-    for version in ("v1", "v1beta1"):
+    group, versions = served
+    for version in versions:
         try:
             if namespace:
-                body = api.list_namespaced_custom_object(ESO, version, namespace, plural)
+                body = api.list_namespaced_custom_object(group, version, namespace, plural)
             else:
-                body = api.list_cluster_custom_object(ESO, version, plural)
+                body = api.list_cluster_custom_object(group, version, plural)
         except ApiException as error:
             if error.status != 404:
                 raise

@@ -1,0 +1,98 @@
+"""The command line of ``syncret cost``."""
+
+import argparse
+import sys
+from typing import Final
+
+from syncret import manifests
+from syncret.constants import GROUP, VERSION
+from syncret.cost.estimate import estimate
+from syncret.cost.fleet import fleet_of
+from syncret.cost.report import as_json, as_text
+
+DESCRIPTION: Final = """\
+Computes from manifests what the calls to the stores cost in a month, beside what External Secrets
+Operator would make of the same manifests. Those of External Secrets Operator are read as well. No
+store is asked for anything, and no value is read."""
+
+EPILOG: Final = """\
+exit codes: 0 all was counted; 1 something has a remark; 2 wrong usage, or unreadable.
+
+examples:
+  syncret cost manifests/
+  helm template my-app | syncret cost -
+  syncret cost --from-cluster -A --namespaces 40"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What may be said on the command line."""
+    parser.add_argument(
+        "inputs", nargs="*", metavar="FILE|DIR|-", help="files, directories, or - for the input"
+    )
+    parser.add_argument("--from-cluster", action="store_true", help="read from the cluster")
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("-n", "--namespace", default="", help="the namespace that is read")
+    where.add_argument(
+        "-A",
+        "--all-namespaces",
+        action="store_true",
+        help="all namespaces, and what belongs to none",
+    )
+    parser.add_argument(
+        "--found",
+        type=_count,
+        default=10,
+        metavar="N",
+        help="how many secrets each search (dataFrom.find) finds; default 10",
+    )
+    parser.add_argument(
+        "--namespaces",
+        type=_count,
+        default=10,
+        metavar="N",
+        help="how many namespaces a selector of a ClusterExternalSecret selects; default 10",
+    )
+    parser.add_argument(
+        "--output", choices=("text", "json"), default="text", help="the form; default text"
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Prints the estimate; returns the exit code."""
+    if bool(arguments.inputs) == arguments.from_cluster:
+        return _failed("name files or directories, or - for the standard input, or --from-cluster")
+    if (arguments.namespace or arguments.all_namespaces) and not arguments.from_cluster:
+        return _failed("-n and -A go with --from-cluster")
+    try:
+        if arguments.from_cluster:
+            documents = manifests.cluster(
+                arguments.namespace,
+                everywhere=arguments.all_namespaces,
+                group=GROUP,
+                versions=(VERSION,),
+            )
+        else:
+            documents = [one for _, found in manifests.files(arguments.inputs) for one in found]
+    except manifests.Unreadable as error:
+        return _failed(str(error))
+    fleet = fleet_of(documents, namespaces=arguments.namespaces)
+    lines = estimate(fleet, found=arguments.found)
+    if not lines:
+        return _failed("there is no ExternalSecret in what was read")
+    write = as_json if arguments.output == "json" else as_text
+    sys.stdout.write(write(lines))
+    for remark in fleet.remarks:
+        print(remark, file=sys.stderr)
+    return 1 if fleet.remarks else 0
+
+
+def _count(text: str) -> int:
+    number = int(text)
+    if not 0 <= number <= 100_000:
+        raise argparse.ArgumentTypeError("must be from 0 to 100000")
+    return number
+
+
+def _failed(message: str) -> int:
+    print(f"syncret cost: {message}", file=sys.stderr)
+    return 2

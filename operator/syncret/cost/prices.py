@@ -1,0 +1,42 @@
+"""What stores charge: list prices in US dollars, as published in 2026.
+
+Taken from the price pages of AWS (Secrets Manager, Systems Manager), Azure (Key Vault) and Google
+(Secret Manager). Regions, free tiers, volume discounts, and keys of a key service (AWS KMS,
+premium vaults) are left out. Vault and what runs in the cluster itself charge nothing for a call.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """Of one kind of store.
+
+    ``title``: what people call it. ``batch``: references in one call of a refresh. ``call`` and
+    ``secret``: dollars for a call, and for a secret in a month.
+    """
+
+    title: str
+    batch: int = 1
+    call: float = 0.0
+    secret: float = 0.0
+
+
+#: By the kind of store: the key of ``spec.provider``, for AWS with the service.
+PRICES: Final[Mapping[str, Price]] = {
+    "aws/SecretsManager": Price("AWS Secrets Manager", batch=20, call=0.05 / 10_000, secret=0.40),
+    # Standard parameters at standard throughput: neither costs anything.
+    "aws/ParameterStore": Price("AWS Parameter Store", batch=10),
+    "azurekv": Price("Azure Key Vault", call=0.03 / 10_000),
+    "gcpsm": Price("GCP Secret Manager", call=0.03 / 10_000, secret=0.06),
+    "vault": Price("HashiCorp Vault"),
+    "kubernetes": Price("Kubernetes"),
+    "webhook": Price("HTTP API"),
+    "file": Price("Files"),
+    "fake": Price("Fake"),
+}
+
+#: What is not known here: counted, and not priced.
+UNKNOWN: Final = Price("unknown")

@@ -1,0 +1,160 @@
+"""``syncret cost``: calls by the engine's own rules, dollars by the price lists, beside ESO's."""
+
+import json
+from math import ceil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from syncret.__main__ import main
+from syncret.cost.estimate import MONTH, Line, estimate, table
+from syncret.cost.fleet import fleet_of
+from syncret.cost.prices import PRICES
+from syncret.providers.registry import NAMES
+
+HOUR, MINUTE = 3600.0, 60.0
+
+
+def store(name: str = "aws", **auth: Any) -> dict[str, Any]:
+    provider = {"service": "SecretsManager", "region": "eu-central-1", **auth}
+    return {
+        "apiVersion": "syncret.io/v1alpha1",
+        "kind": "ClusterSecretStore",
+        "metadata": {"name": name},
+        "spec": {"provider": {"aws": provider}, "conditions": [{"namespaces": ["*"]}]},
+    }
+
+
+def external_secret(name: str = "app", *keys: str, **spec: Any) -> dict[str, Any]:
+    return {
+        "apiVersion": "syncret.io/v1alpha1",
+        "kind": "ExternalSecret",
+        "metadata": {"name": name, "namespace": spec.pop("namespace", "shop")},
+        "spec": {
+            "secretStoreRef": {"kind": "ClusterSecretStore", "name": "aws"},
+            "data": [
+                {"secretKey": f"k{n}", "remoteRef": {"key": key}} for n, key in enumerate(keys)
+            ],
+            **spec,
+        },
+    }
+
+
+def lines(*documents: dict[str, Any], namespaces: int = 10, found: int = 10) -> list[Line]:
+    return estimate(fleet_of(documents, namespaces=namespaces), found=found)
+
+
+def test_a_month_of_single_reads_is_what_peers_pay() -> None:
+    """1,000 secrets every minute are 43.8 million calls, at $0.05 for 10,000 of them."""
+    line = table("aws/SecretsManager", 1_000, MINUTE)
+    assert line.eso_calls == pytest.approx(1_000 * MONTH / MINUTE)
+    assert line.eso_dollars == pytest.approx(219.0)
+    assert line.storage == pytest.approx(400.0)
+
+
+def test_reads_of_one_store_share_calls_where_it_has_a_batch() -> None:
+    line = table("aws/SecretsManager", 10_000, HOUR)
+    assert line.reads == pytest.approx(10_000 * MONTH / HOUR)
+    fewest = ceil(10_000 / 20) * MONTH / HOUR
+    assert fewest <= line.calls < 1.6 * fewest
+    assert line.dollars < line.eso_dollars / 12
+
+
+def test_what_many_read_is_read_once() -> None:
+    readers = [external_secret(f"app-{n}", "shared/key") for n in range(50)]
+    (line,) = lines(store(), *readers)
+    assert line.secrets == 1
+    assert line.reads == line.calls == pytest.approx(MONTH / HOUR)
+    assert line.eso_calls == pytest.approx(50 * MONTH / HOUR)
+
+
+def test_a_cluster_external_secret_costs_one_read_however_many_namespaces() -> None:
+    one = external_secret("app", "shared/key")
+    spread = {
+        **one,
+        "kind": "ClusterExternalSecret",
+        "metadata": {"name": "app"},
+        "spec": {"namespaceSelectors": [{}], "externalSecretSpec": one["spec"]},
+    }
+    (line,) = lines(store(), spread, namespaces=40)
+    assert line.calls == pytest.approx(MONTH / HOUR)
+    assert line.eso_calls == pytest.approx(40 * MONTH / HOUR)
+
+
+def test_namespaces_with_credentials_of_their_own_share_nothing() -> None:
+    reference = {"name": "aws", "key": "any"}
+    selectors = {"accessKeyIDSecretRef": reference, "secretAccessKeySecretRef": reference}
+    own = store(auth={"secretRef": selectors})
+    readers = [external_secret("app", "shared/key", namespace=f"n{n}") for n in range(3)]
+    found = lines(own, *readers)
+    assert [line.store.namespace for line in found] == ["n0", "n1", "n2"]
+    assert sum(line.calls for line in found) == pytest.approx(3 * MONTH / HOUR)
+
+
+def test_what_is_not_refreshed_by_the_clock_costs_nothing() -> None:
+    (line,) = lines(
+        store(),
+        external_secret("a", "a", refreshInterval="0"),
+        external_secret("b", "b", refreshPolicy="CreatedOnce"),
+    )
+    assert (line.secrets, line.calls, line.eso_calls) == (2, 0, 0)
+
+
+def test_a_search_is_its_pages_and_what_it_finds() -> None:
+    search = external_secret("a", data=[], dataFrom=[{"find": {"name": {"regexp": "^db"}}}])
+    (line,) = lines(store(), search, found=250)
+    times = MONTH / HOUR
+    assert line.calls == pytest.approx((3 + ceil(250 / 20)) * times)
+    assert line.eso_calls == pytest.approx((3 + 250) * times)
+
+
+def test_every_provider_has_a_price() -> None:
+    assert {kind.partition("/")[0] for kind in PRICES} >= set(NAMES)
+
+
+def test_it_prints_a_table_and_the_same_as_json(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "all.yaml"
+    both = [store(), external_secret("a", "a", "b"), external_secret("b", "c")]
+    path.write_text(yaml.safe_dump_all(both), encoding="utf-8")
+    assert main(["cost", str(path)]) == 0
+    assert "AWS Secrets Manager" in capsys.readouterr().out
+    assert main(["cost", str(path), "--output", "json"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    (line,) = lines(*both)
+    assert printed["total"]["calls"] == round(line.calls)
+    assert printed["stores"][0]["dollars"] == pytest.approx(line.dollars)
+
+
+def test_manifests_of_eso_are_counted_as_well(capsys: pytest.CaptureFixture[str]) -> None:
+    shop = Path(__file__).parents[1] / "convert" / "shop.yaml"
+    assert main(["cost", str(shop), "--namespaces", "3"]) == 1
+    said = capsys.readouterr()
+    assert "ClusterSecretStore aws" in said.out
+    assert "ClusterExternalSecret pull is counted for 3 selected namespaces" in said.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "name files or directories"),
+        (["a.yaml", "--from-cluster"], "name files or directories"),
+        (["a.yaml", "-A"], "go with --from-cluster"),
+        (["/nowhere/a.yaml"], "/nowhere/a.yaml cannot be read"),
+    ],
+)
+def test_wrong_usage_ends_with_two(
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["cost", *arguments]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_nothing_to_count_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "all.yaml"
+    path.write_text(yaml.safe_dump(store()), encoding="utf-8")
+    assert main(["cost", str(path)]) == 2
+    assert "there is no ExternalSecret" in capsys.readouterr().err

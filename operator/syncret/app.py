@@ -195,7 +195,10 @@ async def _built(  # noqa: PLR0915 - a composition root is a list
         stores = StoreClients(
             kube=kube,
             providers=parse_provider,
-            observer=lambda provider: partial(metrics.provider_call, provider=provider),
+            observer=lambda provider, store: partial(
+                metrics.provider_call, provider=provider, store=store
+            ),
+            forgotten=metrics.forget_store,
             clock=clock,
             ambient_for_secret_stores=settings.ambient_credentials_for_secret_stores,
             timeout=settings.provider_timeout,

@@ -77,6 +77,9 @@ def test_the_metrics_count_what_happened(world: World) -> None:
             "calls": metric(
                 "syncret_provider_calls_total",
                 provider="aws",
+                kind="SecretStore",
+                namespace=world.namespace,
+                store="aws",
                 operation="GetSecretValue",
                 outcome="ok",
             ),

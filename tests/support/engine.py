@@ -91,7 +91,10 @@ class Engine:
         self.stores = StoreClients(
             kube=kube,
             providers=provider.find,
-            observer=lambda name: partial(self.metrics.provider_call, provider=name),
+            observer=lambda name, store: partial(
+                self.metrics.provider_call, provider=name, store=store
+            ),
+            forgotten=self.metrics.forget_store,
             clock=clock,
             ambient_for_secret_stores=False,
             tripped=self.queue.add,

@@ -47,9 +47,9 @@ class ProviderLookup(Protocol):
 
 
 class ObserverFactory(Protocol):
-    """An observer of the remote calls of one provider."""
+    """An observer of the remote calls of one store, which is of that provider."""
 
-    def __call__(self, provider: str) -> CallObserver: ...
+    def __call__(self, provider: str, store: ObjectKey) -> CallObserver: ...
 
 
 @dataclass(slots=True)
@@ -91,6 +91,7 @@ class StoreClients:
         timeout: float = 10.0,
         shards: int = 1,
         tripped: Callable[[ObjectKey], None] = lambda _: None,
+        forgotten: Callable[[ObjectKey], None] = lambda _: None,
         crowd: Callable[[ObjectKey], int] = lambda _: 0,
         gather: float = GATHER,
         patience: float = PATIENCE,
@@ -99,6 +100,7 @@ class StoreClients:
         """``timeout``: seconds for a call. ``shards`` share what a store takes in a second.
 
         ``tripped`` is told when a store is given up: check it, it is asked for nothing else.
+        ``forgotten`` is told when one is gone.
         ``crowd``: how many readers of a store wait for a worker.
         """
         self._crowd = crowd
@@ -107,6 +109,7 @@ class StoreClients:
         self._timeout = timeout
         self._shards = shards
         self._tripped = tripped
+        self._forgotten = forgotten
         self._waits = {"gather": gather, "patience": patience}
         self._providers = providers
         self._observer = observer
@@ -276,6 +279,7 @@ class StoreClients:
             self.forget(one)
             self._healths.pop(one, None)
             self._credentials.forget(one)
+            self._forgotten(one)
         self._configs.pop(key, None)
 
     def _health(self, store: Store, key: ObjectKey) -> _Health:
@@ -372,7 +376,7 @@ class StoreClients:
         return await provider.open(
             config,
             proofs.values,
-            observe=self._observer(provider.name),
+            observe=self._observer(provider.name, key),
             accounts=proofs.accounts,
             store=StoreIdentity(
                 kind=store.key.kind,

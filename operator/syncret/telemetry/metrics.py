@@ -90,8 +90,8 @@ class Metrics:
         )
         self.provider_calls = Counter(
             "syncret_provider_calls",
-            "Calls to external stores, by provider, the store's own operation and outcome.",
-            ["provider", "operation", "outcome"],
+            "Calls to external stores, by store, the store's own operation and outcome.",
+            ["provider", "kind", "namespace", "store", "operation", "outcome"],
             registry=registry,
         )
         self.provider_call_duration = Histogram(
@@ -124,7 +124,8 @@ class Metrics:
 
         self._syncs = {result: self.syncs.labels(result) for result in SYNC_RESULTS}
         self._failures = {reason: self.sync_failures.labels(reason) for reason in _reasons()}
-        self._calls: dict[tuple[str, str, str], Counter] = {}
+        #: By kind, namespace and name of the store; then by provider, operation and outcome.
+        self._calls: dict[tuple[str, str, str], dict[tuple[str, str, str], Counter]] = {}
         self._call_durations: dict[tuple[str, str], Histogram] = {}
 
     def sync_finished(
@@ -162,18 +163,32 @@ class Metrics:
         """The ExternalSecret is gone, and its series with it."""
         self.external_secrets.forget(namespace, name)
 
-    def provider_call(self, *, provider: str, operation: str, outcome: str, seconds: float) -> None:
-        """One call to an external store ended."""
-        calls = self._calls.get((provider, operation, outcome))
+    def provider_call(
+        self,
+        *,
+        provider: str,
+        store: tuple[str, str, str],
+        operation: str,
+        outcome: str,
+        seconds: float,
+    ) -> None:
+        """One call to an external store ended. ``store``: its kind, namespace and name."""
+        known = self._calls.setdefault(store, {})
+        calls = known.get((provider, operation, outcome))
         if calls is None:
-            calls = self.provider_calls.labels(provider, operation, outcome)
-            self._calls[provider, operation, outcome] = calls
+            calls = self.provider_calls.labels(provider, *store, operation, outcome)
+            known[provider, operation, outcome] = calls
         calls.inc()
         durations = self._call_durations.get((provider, operation))
         if durations is None:
             durations = self.provider_call_duration.labels(provider, operation)
             self._call_durations[provider, operation] = durations
         durations.observe(seconds)
+
+    def forget_store(self, store: tuple[str, str, str]) -> None:
+        """The store is gone, and its series with it."""
+        for provider, operation, outcome in self._calls.pop(store, {}):
+            self.provider_calls.remove(provider, *store, operation, outcome)
 
     def rollout(self, kind: str, result: str) -> None:
         """A rolling restart was made ("rolled"), found nothing to restart ("gone"), or "failed"."""

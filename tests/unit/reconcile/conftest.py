@@ -57,7 +57,7 @@ async def make(
                 StoreClients(
                     kube=KubeClient(session, cluster.url),
                     providers=provider.find,
-                    observer=lambda _provider: lambda **_: None,
+                    observer=lambda _provider, _store: lambda **_: None,
                     clock=clock,
                     ambient_for_secret_stores=ambient,
                     max_open=max_open,

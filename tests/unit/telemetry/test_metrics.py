@@ -1,6 +1,7 @@
 """What a scrape shows after what was counted, and that the page for readers agrees with it."""
 
 import re
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from syncret.telemetry.metrics import Metrics, wants_openmetrics
 
 PAGE = Path(__file__).parents[3] / "docs" / "observability.md"
 NOW = 1_700_000_000.25
+STORE = ("SecretStore", "payments", "aws")
 
 
 @pytest.fixture
@@ -110,14 +112,22 @@ def test_the_series_of_a_deleted_external_secret_go(metrics: Metrics) -> None:
 def test_provider_calls(metrics: Metrics) -> None:
     for outcome, seconds in (("ok", 0.004), ("ok", 0.004), ("denied", 4.0)):
         metrics.provider_call(
-            provider="aws", operation="GetSecretValue", outcome=outcome, seconds=seconds
+            provider="aws",
+            store=STORE,
+            operation="GetSecretValue",
+            outcome=outcome,
+            seconds=seconds,
         )
     where = {"provider": "aws", "operation": "GetSecretValue"}
-    assert value(metrics, "syncret_provider_calls_total", **where, outcome="ok") == 2
-    assert value(metrics, "syncret_provider_calls_total", **where, outcome="denied") == 1
+    store = {"kind": "SecretStore", "namespace": "payments", "store": "aws"}
+    calls = partial(value, metrics, "syncret_provider_calls_total", **where, **store)
+    assert calls(outcome="ok") == 2
+    assert calls(outcome="denied") == 1
     bucket = "syncret_provider_call_duration_seconds_bucket"
     assert value(metrics, bucket, **where, le="0.005") == 2
     assert value(metrics, bucket, **where, le="5.0") == 3
+    metrics.forget_store(STORE)
+    assert calls(outcome="ok") is None
 
 
 def test_rollouts(metrics: Metrics) -> None:
@@ -158,7 +168,7 @@ def test_the_build_and_the_process_are_shown(metrics: Metrics) -> None:
 def test_both_formats_can_be_read_and_tell_the_same(metrics: Metrics) -> None:
     finish(metrics, "changed")
     metrics.secret_changed("payments", "db")
-    metrics.provider_call(provider="aws", operation="X", outcome="ok", seconds=0.1)
+    metrics.provider_call(provider="aws", store=STORE, operation="X", outcome="ok", seconds=0.1)
     plain, plain_type = metrics.render()
     rich, rich_type = metrics.render(openmetrics=True)
     assert plain_type.startswith("text/plain; version=0.0.4")
@@ -202,7 +212,7 @@ def test_the_page_lists_every_metric_and_no_other(metrics: Metrics) -> None:
     metrics.watch_queue(lambda: {"urgent": 1})
     finish(metrics, "failed")
     finish(metrics, "changed")
-    metrics.provider_call(provider="aws", operation="X", outcome="ok", seconds=0.1)
+    metrics.provider_call(provider="aws", store=STORE, operation="X", outcome="ok", seconds=0.1)
     metrics.rollout("Deployment", "rolled")
     metrics.secret_changed("payments", "db")
     metrics.set_held("payments", "db", True)

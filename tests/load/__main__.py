@@ -19,7 +19,7 @@ from typing import Final
 
 import uvloop
 
-from load import bad, refreshing, sharding, standing
+from load import bad, refreshing, sharding, standing, stores
 from load.bench import LOGS, Bench, Options
 from load.fleet import Stuck
 from load.kube import ApiError
@@ -48,6 +48,7 @@ SCENARIOS: Final = (
     Scenario(("badstores",), "500 of stores that cannot work", bad.bad_stores),
     Scenario(("broken",), "10,000 of keys that do not exist", bad.broken),
     Scenario(("shards",), "three shards against one, a slow store", sharding.shards),
+    Scenario(("stores",), "each provider's client beside the plain SDK", stores.stores),
     Scenario(
         ("memory50k",), "50,000 synced (takes long)", standing.fifty_thousand, by_default=False
     ),

@@ -1,0 +1,75 @@
+"""The controls: what the plain SDK of each store does at its best, without anything of ours.
+
+The same connections in flight as our client has, one client for all, batches where there are any.
+"""
+
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final, Protocol
+
+
+class Task(Protocol):
+    """What is read, and as whom: see ``load.storeclient``."""
+
+    @property
+    def spec(self) -> dict[str, Any]: ...
+
+    @property
+    def credentials(self) -> dict[str, str]: ...
+
+    @property
+    def keys(self) -> list[str]: ...
+
+
+Timed = Callable[[Callable[[], None]], dict[str, float]]
+
+#: Calls in flight: those of our client.
+_THREADS: Final = 4
+
+
+def secrets_manager(task: Task, timed: Timed) -> dict[str, float]:
+    """BatchGetSecretValue, twenty at a time."""
+    client = _boto("secretsmanager", task)
+    parts = _parts(task.keys, 20)
+
+    def one(part: list[str]) -> None:
+        answer = client.batch_get_secret_value(SecretIdList=part)
+        assert len([entry["SecretString"] for entry in answer["SecretValues"]]) == len(part)
+
+    return _threaded(one, parts, timed)
+
+
+def _boto(service: str, task: Task) -> Any:
+    import boto3
+    from botocore.config import Config
+
+    return boto3.client(
+        service,
+        region_name=task.spec["region"],
+        endpoint_url=task.spec["endpoint"],
+        aws_access_key_id=task.credentials["accessKeyID"],
+        aws_secret_access_key=task.credentials["secretAccessKey"],
+        config=Config(max_pool_connections=_THREADS),
+    )
+
+
+def _parts(keys: list[str], size: int) -> list[list[str]]:
+    return [keys[start : start + size] for start in range(0, len(keys), size)]
+
+
+def _threaded(
+    one: Callable[[list[str]], None], parts: list[list[str]], timed: Timed
+) -> dict[str, float]:
+    with ThreadPoolExecutor(_THREADS) as pool:
+
+        def all_of_them() -> None:
+            for done in [pool.submit(one, part) for part in parts]:
+                done.result()
+
+        return timed(all_of_them)
+
+
+#: By the name under which the benchmark knows the store.
+READERS: Final[Mapping[str, Callable[[Task, Timed], dict[str, float]]]] = {
+    "aws-secrets-manager": secrets_manager,
+}

@@ -1,0 +1,139 @@
+"""The scenario ``stores``: each provider's client beside the plain SDK, against its real part.
+
+Everything that reads is a process of its own (``load.storeclient``), so CPU and memory are those of
+the client. The SDK does the same work in the same number of calls in flight, right before or after,
+against the same server: what counts is the ratio.
+"""
+
+import asyncio
+import json
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Set as AbstractSet
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Final
+
+from load.bench import Bench
+from testbed.moto import ACCESS_KEY, REGION, SECRET_KEY, Moto
+from testbed.processes import Processes
+
+#: The targets of the issue: our time to the SDK's; MiB of one more store; of a start, with seconds.
+_RATIO: Final = 1.2
+_EACH: Final = 1.0
+_MEMORY: Final = 120.0
+_START: Final = 1.5
+
+_STORES: Final = 100
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """A store with secrets on it."""
+
+    provider: str
+    spec: dict[str, Any]
+    credentials: dict[str, str]
+    keys: list[str]
+
+
+Opened = AbstractAsyncContextManager[Shelf]
+
+
+async def stores(bench: Bench, _: AbstractSet[str]) -> None:
+    """Every provider in turn."""
+    for name, shelf in SHELVES.items():
+        async with shelf(bench.size(1_000)) as opened:
+            await _measure(bench, name, opened)
+
+
+async def _measure(bench: Bench, name: str, shelf: Shelf) -> None:
+    scenario, count = f"stores: {name}", len(shelf.keys)
+    bench.progress.say(f"{name}: reading {count:,} values")
+    ours = await _run(shelf)
+    plain = await _run(shelf, kind=name)
+    again = await _run(shelf)
+    many = await _run(shelf, stores=_STORES)
+    add = bench.report.add
+    for what in ("cold", "unchanged"):
+        wall = min(ours[f"{what} wall"], again[f"{what} wall"])
+        cpu = min(ours[f"{what} cpu"], again[f"{what} cpu"])
+        add(scenario, f"{what}, values in a second", count / wall)
+        add(scenario, f"{what}, CPU of a value", cpu * 1000 / count, "ms")
+        add(scenario, f"{what}, wall to the SDK's", wall / plain["cold wall"], target=_RATIO)
+        add(scenario, f"{what}, CPU to the SDK's", cpu / plain["cold cpu"], target=_RATIO)
+    add(scenario, "one more store", many["each"], "MiB", target=_EACH)
+    add(scenario, "start and first check", min(ours["start"], again["start"]), "s", target=_START)
+    add(scenario, "memory after it", ours["memory"], "MiB", target=_MEMORY)
+    bench.report.detail(scenario, ours=ours, again=again, sdk=plain, many=many)
+
+
+async def _run(shelf: Shelf, **how: Any) -> dict[str, float]:
+    task = {
+        "provider": shelf.provider,
+        "spec": shelf.spec,
+        "credentials": shelf.credentials,
+        "keys": shelf.keys,
+        **how,
+    }
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "load.storeclient",
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    out, _ = await process.communicate(json.dumps(task).encode())
+    if process.returncode:
+        raise RuntimeError(f"the reader of {shelf.provider} ended with {process.returncode}")
+    figures: dict[str, float] = json.loads(out)
+    return figures
+
+
+@contextmanager
+def _processes() -> Iterator[Processes]:
+    with TemporaryDirectory(prefix="syncret-load-") as logs:
+        processes = Processes(Path(logs))
+        try:
+            yield processes
+        finally:
+            processes.stop()
+
+
+@asynccontextmanager
+async def _secrets_manager(size: int) -> AsyncIterator[Shelf]:
+    with _processes() as processes:
+        moto = Moto(processes)
+        client = moto.client("secretsmanager")
+        keys = [f"bench/{number}" for number in range(size)]
+
+        def put() -> None:
+            for key in keys:
+                client.create_secret(Name=key, SecretString=f"value of {key}")
+
+        await asyncio.to_thread(put)
+        reference = {"name": "aws", "namespace": "syncret"}
+        yield Shelf(
+            "aws",
+            {
+                "service": "SecretsManager",
+                "region": REGION,
+                "endpoint": moto.endpoint,
+                "auth": {
+                    "secretRef": {
+                        "accessKeyIDSecretRef": {**reference, "key": "id"},
+                        "secretAccessKeySecretRef": {**reference, "key": "secret"},
+                    }
+                },
+            },
+            {"accessKeyID": ACCESS_KEY, "secretAccessKey": SECRET_KEY},
+            keys,
+        )
+
+
+#: By the names of ``load.sdk.READERS``.
+SHELVES: Final[dict[str, Callable[[int], Opened]]] = {
+    "aws-secrets-manager": _secrets_manager,
+}

@@ -35,6 +35,10 @@ FORCE_SYNC_ANNOTATION: Final = f"{GROUP}/force-sync"
 #: On an ExternalSecret that a ClusterExternalSecret made: a digest of what was written.
 STAMP_ANNOTATION: Final = f"{GROUP}/stamp"
 
+#: The only field of a JSON object that stands for bytes, which JSON cannot say: their base64. A
+#: provider writes it where a store's value has parts that are no text.
+BASE64_FIELD: Final = f"{GROUP}/base64"
+
 #: Field managers. The API server refuses names over 128 characters.
 FIELD_MANAGER: Final = "syncret"
 ROLLOUT_FIELD_MANAGER: Final = "syncret-rollout"

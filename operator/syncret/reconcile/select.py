@@ -5,13 +5,16 @@ Pure. Errors name the property that was asked for and never quote the document.
 A property is looked for as a literal key first (``"tls.crt"`` finds the key with the dot), then as
 a path whose steps are object keys or array indices (``users.0.name``). Text comes out as it is;
 numbers as they were written, so that ``1.10`` stays ``1.10``; ``true``, objects and arrays as
-compact JSON. ``null`` counts as missing: nothing useful can be written for it.
+compact JSON; an object that stands for bytes (:data:`syncret.constants.BASE64_FIELD`) as these.
+``null`` counts as missing: nothing useful can be written for it.
 """
 
+import base64
 import json
 from decimal import Decimal
 from typing import Any, Final
 
+from syncret.constants import BASE64_FIELD
 from syncret.errors import PropertyNotFound, ValueNotJSON
 
 _MISSING: Final = object()
@@ -50,7 +53,7 @@ def text_of(field: Any) -> bytes:
     """A part of a parsed document as the bytes that are written for it. Raises ValueNotJSON."""
     try:
         return _text(field)
-    except (ValueError, RecursionError, ArithmeticError):
+    except (ValueError, TypeError, RecursionError, ArithmeticError):
         raise ValueNotJSON("is nested too deeply, or holds a number out of all bounds") from None
 
 
@@ -95,6 +98,8 @@ def _text(field: Any) -> bytes:
         return field.encode("utf-8", "surrogatepass")
     if isinstance(field, Decimal):
         return str(field).encode()
+    if isinstance(field, dict) and field.keys() == {BASE64_FIELD}:
+        return base64.b64decode(field[BASE64_FIELD], validate=True)
     return json.dumps(field, ensure_ascii=False, separators=(",", ":"), default=float).encode(
         "utf-8", "surrogatepass"
     )

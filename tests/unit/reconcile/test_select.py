@@ -85,3 +85,16 @@ def test_every_text_of_an_object_comes_out_as_it_went_in(document: dict[str, str
     for key, text in document.items():
         assert select_property(value, key) == text.encode("utf-8", "surrogatepass")
         assert expanded[key] == text.encode("utf-8", "surrogatepass")
+
+
+def test_an_object_that_stands_for_bytes_is_these() -> None:
+    value = b'{"jks": {"syncret.io/base64": "/u3+7Q=="}, "other": {"base64": "/u3+7Q=="}}'
+    assert select_property(value, "jks") == b"\xfe\xed\xfe\xed"
+    assert expand_properties(value)["jks"] == b"\xfe\xed\xfe\xed"
+    assert expand_properties(value)["other"] == b'{"base64":"/u3+7Q=="}'
+
+
+@pytest.mark.parametrize("field", [b'"%"', b"1", b"null", b'["a"]'])
+def test_what_stands_for_no_bytes_is_refused(field: bytes) -> None:
+    with pytest.raises(ValueNotJSON):
+        select_property(b'{"a": {"syncret.io/base64": ' + field + b"}}", "a")

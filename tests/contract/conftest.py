@@ -3,11 +3,12 @@
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from contract.aws import AwsHarness
-from contract.harness import ProviderHarness
+from contract.harness import Ability, Fault, Identity, Lacks, ProviderHarness, lacks
 from contract.opened import Opener
 from testbed.moto import Moto
 from testbed.processes import Processes
@@ -16,6 +17,18 @@ from testbed.processes import Processes
 HARNESSES: dict[str, tuple[str, Callable[..., ProviderHarness]]] = {
     "aws": ("moto", AwsHarness),
 }
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "needs(abilities): skipped where a harness lacks one")
+
+
+def _skip_what_is_lacking(test: Any, lacking: Lacks) -> None:
+    needed = [one for mark in test.iter_markers("needs") for one in mark.args]
+    needed += test.callspec.params.values()  # the faults and identities among them
+    for one in needed:
+        if isinstance(one, Ability | Fault | Identity) and one in lacking:
+            pytest.skip(f"{test.callspec.params['harness']}: {lacking[one]}")
 
 
 @pytest.fixture(scope="session")
@@ -36,8 +49,11 @@ def harness(request: pytest.FixtureRequest) -> Iterator[ProviderHarness]:
     """Every provider in turn."""
     part, make = HARNESSES[request.param]
     harness = make(request.getfixturevalue(part))
-    yield harness
-    harness.close()
+    try:
+        _skip_what_is_lacking(request.node, lacks(harness))
+        yield harness
+    finally:
+        harness.close()
 
 
 @pytest.fixture

@@ -24,6 +24,18 @@ class Fault(Enum):
     NOT_THE_STORE = auto()  # a web server that says 404 to everything
 
 
+class Ability(Enum):
+    """What most stores can do, and what a harness may say that its store cannot."""
+
+    PINS = auto()  # older versions are kept, and a reference may name one
+    TIMES = auto()  # a value tells when it was made
+    TAGS = auto()
+    ANY_TAGS = auto()  # tags may have any text as their value
+    SEARCHES = auto()
+    DENIES = auto()  # one secret of several can be denied
+    LEAVES = auto()  # it can be out of reach
+
+
 class Identity(Enum):
     """Whom a client is opened as."""
 
@@ -50,6 +62,17 @@ class Observations:
     @property
     def outcomes(self) -> list[str]:
         return [outcome for _, outcome in self.calls]
+
+
+#: What a store cannot do, and how it cannot fail, each with the reason: the tests of that are
+#: skipped for it, with the reason, and for no other.
+Lacks = Mapping[Ability | Fault | Identity, str]
+
+
+def lacks(harness: object) -> Lacks:
+    """What a harness says in its member ``lacks``; most have none, because they lack nothing."""
+    found: Lacks = getattr(harness, "lacks", {})
+    return found
 
 
 class ProviderHarness(Protocol):

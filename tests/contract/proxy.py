@@ -8,12 +8,17 @@ import http.client
 import http.server
 import json
 import socket
+import ssl
 import struct
+import sys
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urlsplit
+
+#: Headers of the real answer that are not passed on, because those of our own are.
+_OUR_OWN: Final = frozenset({"connection", "content-length", "date", "server", "transfer-encoding"})
 
 
 @dataclass(frozen=True)
@@ -73,8 +78,16 @@ Rule = Callable[[Request], Action | None]
 class Proxy:
     """A running proxy. The first rule that returns an action decides."""
 
-    def __init__(self, upstream: str, *, port: int = 0) -> None:
-        """``port``: to listen on; any that is free if 0."""
+    def __init__(
+        self,
+        upstream: str,
+        *,
+        port: int = 0,
+        tls: ssl.SSLContext | None = None,
+        trust: ssl.SSLContext | None = None,
+    ) -> None:
+        """``port``: to listen on; any that is free if 0. ``tls``: to speak it to clients;
+        ``trust``: to speak it to the real part."""
         self.rules: list[Rule] = []
         self.requests: list[Request] = []
         self.peak = 0  # the most requests at one time
@@ -82,8 +95,14 @@ class Proxy:
         self._lock = threading.Lock()
         self._released = threading.Event()
         self._upstream = urlsplit(upstream)
+        self._trust = trust
         self._server = _Server(self, port)
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        if tls is not None:  # the handshake is the business of the thread of each connection
+            self._server.socket = tls.wrap_socket(
+                self._server.socket, server_side=True, do_handshake_on_connect=False
+            )
+        scheme = "http" if tls is None else "https"
+        self.url = f"{scheme}://127.0.0.1:{self._server.server_port}"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
         self._thread.start()
 
@@ -116,7 +135,11 @@ class Proxy:
         return self._released.wait(timeout)
 
     def forward(self, request: Request, body: bytes) -> tuple[int, Mapping[str, str], bytes]:
-        connection = http.client.HTTPConnection(self._upstream.netloc, timeout=30)
+        connection = (
+            http.client.HTTPConnection(self._upstream.netloc, timeout=30)
+            if self._trust is None
+            else http.client.HTTPSConnection(self._upstream.netloc, timeout=30, context=self._trust)
+        )
         try:
             headers = {
                 name: value
@@ -132,10 +155,15 @@ class Proxy:
 
 class _Server(http.server.ThreadingHTTPServer):
     daemon_threads = True
+    request_queue_size = 64  # a connection that finds no place is tried again after a second
 
     def __init__(self, proxy: Proxy, port: int) -> None:
         super().__init__(("127.0.0.1", port), _Handler)
         self.proxy = proxy
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        if not isinstance(sys.exception(), OSError):  # else the client has given up
+            super().handle_error(request, client_address)
 
     def shutdown_request(self, request: Any) -> None:
         # Without the orderly end that is usual here: it would turn a reset into an end of file.
@@ -181,8 +209,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                 self.close_connection = True
             case Change() as change:
                 status, headers, body = proxy.forward(request, change.request(raw))
-                kind = headers.get("Content-Type", "application/octet-stream")
-                self._answer(status, {"Content-Type": kind}, change.reply(body))
+                kept = {
+                    name: value for name, value in headers.items() if name.lower() not in _OUR_OWN
+                }
+                self._answer(status, kept, change.reply(body))
 
     def _answer(
         self, status: int, headers: Mapping[str, str], body: bytes, *, length: int | None = None

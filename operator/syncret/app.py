@@ -25,7 +25,7 @@ from syncret.constants import MANAGED_SELECTOR, UNMANAGED_SELECTOR
 from syncret.digest import Digester
 from syncret.digestkey import load_or_create_digest_key
 from syncret.embed import run_kopf
-from syncret.errors import KubeNotFound, SyncretError
+from syncret.errors import KubeNotFound, SetupError, SpecInvalid, SyncretError
 from syncret.keeper import Keeper
 from syncret.kube.client import KubeClient
 from syncret.kube.connection import Connection, find_connection, open_session
@@ -35,6 +35,7 @@ from syncret.kube.reflector import Reflector
 from syncret.kube.resources import CONFIG_MAPS, NAMESPACES, SECRETS
 from syncret.kube.tail import Tail
 from syncret.kube.watchhealth import WatchHealth
+from syncret.providers.bounds import Bounds, OwnCluster
 from syncret.providers.registry import parse_provider
 from syncret.queue import Queue
 from syncret.reconcile.rollout.roller import Roller
@@ -194,7 +195,7 @@ async def _built(  # noqa: PLR0915 - a composition root is a list
         stack.push_async_callback(events.close)
         stores = StoreClients(
             kube=kube,
-            providers=parse_provider,
+            providers=partial(parse_provider, bounds=_bounds(settings, connection, digester)),
             observer=lambda provider, store: partial(
                 metrics.provider_call, provider=provider, store=store
             ),
@@ -368,6 +369,21 @@ async def _built(  # noqa: PLR0915 - a composition root is a list
             reflectors=[*reflectors, tail, config_maps],
             namespaces=namespaces,
         )
+
+
+def _bounds(settings: Settings, connection: Connection, digester: Digester) -> Bounds:
+    """What the administrator allows stores to reach. Raises SetupError."""
+    try:
+        return Bounds.of(
+            file_roots=settings.file_store_roots,
+            webhook_hosts=settings.webhook_hosts,
+            cluster=OwnCluster(
+                connection.server, connection.ca, connection.tls_server_name, connection.proxy
+            ),
+            digest_key=digester.derive("provider-versions"),
+        )
+    except SpecInvalid as error:
+        raise SetupError(f"--webhook-hosts: {error.message}.") from None
 
 
 def _groups_of(cache: Cache, key: ObjectKey) -> tuple[ObjectKey | str, ...]:

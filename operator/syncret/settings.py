@@ -15,6 +15,7 @@ import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from ipaddress import IPv6Address
+from pathlib import Path
 from typing import Any, Final, NoReturn
 
 from syncret.duration import format_duration, parse_duration
@@ -56,6 +57,10 @@ class Settings:
             "": those that name none.
         ambient_credentials_for_secret_stores: Whether a SecretStore without credentials may use
             the operator's own identity. A ClusterSecretStore always may.
+        file_store_roots: The directories that stores of files may read. None: there are no such
+            stores.
+        webhook_hosts: What stores of webhooks may call, as hosts and networks. None: there are no
+            such stores.
         provider_timeout: How long one call to an external store may take.
         kube_timeout: How long one request to the Kubernetes API may take, watches excepted.
         shutdown_grace: How long what has begun may take to end when the operator is stopped.
@@ -74,6 +79,8 @@ class Settings:
     kubeconfig: str | None = None
     controller_class: str = ""
     ambient_credentials_for_secret_stores: bool = False
+    file_store_roots: tuple[str, ...] = ()
+    webhook_hosts: tuple[str, ...] = ()
     provider_timeout: float = 10.0
     kube_timeout: float = 15.0
     shutdown_grace: float = 20.0
@@ -214,6 +221,21 @@ def _label(text: str) -> str:
     return text
 
 
+def _roots(text: str) -> tuple[str, ...]:
+    roots = _listed(text)
+    for root in roots:
+        path = Path(root)
+        if not path.is_absolute() or path.resolve() == Path("/"):
+            raise ValueError(
+                f'"{root}" is not an absolute path of a directory, or is all of the file system'
+            )
+    return roots
+
+
+def _listed(text: str) -> tuple[str, ...]:
+    return tuple(one.strip() for one in text.split(",") if one.strip())
+
+
 def _class(text: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9]([-._A-Za-z0-9]{0,61}[A-Za-z0-9])?", text):
         raise ValueError(
@@ -249,6 +271,8 @@ class _Option:
         value = _DEFAULTS[self.name]
         if isinstance(value, bool):
             return str(value).lower()
+        if value == ():
+            return "none"
         return format_duration(value) if isinstance(value, float) else str(value)
 
 
@@ -322,6 +346,20 @@ _OPTIONS: Final = (
         "",
         "let a SecretStore without credentials use the operator's own cloud identity: whoever may "
         "create a SecretStore in any namespace can then read whatever that identity can read",
+    ),
+    _Option(
+        "file_store_roots",
+        _roots,
+        "PATH,…",
+        "the directories, and what is in them, that stores of files (spec.provider.file) may read",
+    ),
+    _Option(
+        "webhook_hosts",
+        _listed,
+        "HOST,…",
+        "what stores of webhooks (spec.provider.webhook) may call: names, *.names or addresses, "
+        "with a port if it is not the scheme's, with http:// if not https; and networks such as "
+        "10.96.0.0/12 for names that lead to addresses that are not public",
     ),
     _Option(
         "provider_timeout",

@@ -1,5 +1,6 @@
 """The harnesses: a provider joins the contract suite with one line in HARNESSES."""
 
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -8,14 +9,26 @@ from typing import Any
 import pytest
 
 from contract.aws import AwsHarness
+from contract.fake import FakeHarness
+from contract.file import FileHarness
 from contract.harness import Ability, Fault, Identity, Lacks, ProviderHarness, lacks
+from contract.kubernetes import Cluster, KubernetesHarness
 from contract.opened import Opener
+from contract.webhook import WebhookHarness
+from testbed.binaries import API_SERVER, ensure
+from testbed.controlplane import ControlPlane
+from testbed.jsonapi import JsonApi
 from testbed.moto import Moto
 from testbed.processes import Processes
+from testbed.progress import Progress
 
 #: The provider's name, the fixture that runs its real part, and the harness made from that.
 HARNESSES: dict[str, tuple[str, Callable[..., ProviderHarness]]] = {
     "aws": ("moto", AwsHarness),
+    "fake": ("nothing", FakeHarness),
+    "file": ("directory", FileHarness),
+    "kubernetes": ("apiserver", KubernetesHarness),
+    "webhook": ("json_api", WebhookHarness),
 }
 
 
@@ -42,6 +55,38 @@ def processes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Processes]:
 @pytest.fixture(scope="session")
 def moto(processes: Processes) -> Moto:
     return Moto(processes)
+
+
+@pytest.fixture(scope="session")
+def nothing() -> None:
+    """The real part of what has none."""
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    return tmp_path / "files"
+
+
+@pytest.fixture(scope="session")
+def apiserver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A control plane of our own, because the integration suite's may be somebody's cluster."""
+    programs = [*API_SERVER]
+    plane = ControlPlane.start(
+        Path(tmp_path_factory.mktemp("apiserver")),
+        binaries=ensure(programs, progress=Progress(sys.stderr)),
+        controllers=False,
+    )
+    try:
+        yield Cluster(plane)
+    finally:
+        plane.stop()
+
+
+@pytest.fixture(scope="session")
+def json_api() -> Iterator[JsonApi]:
+    api = JsonApi()
+    yield api
+    api.close()
 
 
 @pytest.fixture(params=sorted(HARNESSES))

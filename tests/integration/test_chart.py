@@ -43,6 +43,8 @@ VALUES: Final[Mapping[str, Mapping[str, Any]]] = {
         "log": {"level": "debug", "format": "console"},
         "controllerClass": "blue",
         "secretStores": {"ambientCredentials": True},
+        "fileStores": {"roots": ["/secrets-in", "/more"]},
+        "webhooks": {"hosts": ["*.example.com", "http://[::1]:8080", "10.96.0.0/12"]},
         "metrics": {"service": {"annotations": {"a": "b"}, "labels": {"c": "d"}}},
         "serviceAccount": {"annotations": {"eks.amazonaws.com/role-arn": f"{_ROLE}syncret"}},
         "podAnnotations": {"example.com/team": "shop"},

@@ -92,6 +92,9 @@ PROGRAMS: Final[dict[str, Program]] = {
 #: What the built control plane needs; the kubelet serves the real node, gitleaks the checks.
 CONTROL_PLANE: Final = tuple(name for name in PROGRAMS if name not in {"kubelet", "gitleaks"})
 
+#: Enough for objects, their rules and tokens, where nothing has to run.
+API_SERVER: Final = ("etcd", "kube-apiserver")
+
 
 def cache_root() -> Path:
     """Where binaries are kept: under ``XDG_CACHE_HOME``, or ``~/.cache``."""

@@ -67,16 +67,18 @@ class ControlPlane:
         *,
         binaries: Mapping[str, Path],
         record: Path | None = None,
+        controllers: bool = True,
     ) -> "ControlPlane":
         """Starts everything and returns when the API server is ready. Raises StartError.
 
-        ``record``: it outlives us, and its processes are written down there.
+        ``record``: it outlives us, and its processes are written down there. Without
+        ``controllers`` there are the API server and etcd only.
         """
         processes = Processes(directory / "logs", detached=record is not None, record=record)
         plane = cls(directory, binaries, processes)
         plane.authority = Authority(directory / "pki")
         try:
-            plane._start()
+            plane._start(controllers=controllers)
         except BaseException:
             plane.stop()
             raise
@@ -116,7 +118,7 @@ class ControlPlane:
     def stop(self) -> None:
         self.processes.stop()
 
-    def _start(self) -> None:
+    def _start(self, *, controllers: bool) -> None:
         # Another process may take a port between our look and the server's bind.
         for attempt in range(3):
             etcd, peer, api = free_ports(3)
@@ -132,7 +134,8 @@ class ControlPlane:
                     raise
         admin = self.authority.client("admin", "admin", "system:masters")
         write_kubeconfig(self.kubeconfig, server=self.server, ca=self.authority.ca, client=admin)
-        self._start_controllers()
+        if controllers:
+            self._start_controllers()
 
     def _start_etcd(self, port: int, peer: int) -> None:
         url, peers = f"http://127.0.0.1:{port}", f"http://127.0.0.1:{peer}"

@@ -6,6 +6,7 @@ from typing import Any
 
 from syncret.convert.copying import copied
 from syncret.convert.fields import shapes
+from syncret.convert.providers import rearranged
 from syncret.convert.result import Body, Result
 
 
@@ -19,6 +20,8 @@ def convert_spec(kind: str, spec: Mapping[str, Any], result: Result) -> Body | N
         name = ", ".join(names) or "none"
         result.lose("spec.provider", f"this version of Syncret does not have the provider {name}")
         return None
+    ((name, part),) = dict(provider or {}).items()
+    fields["provider"] = provider = {name: rearranged(name, part, result)}
     if fields.pop("retrySettings", None):
         result.note("spec.retrySettings", "retries are the engine's, with growing delays")
     _interval(fields, result)

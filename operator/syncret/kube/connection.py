@@ -16,7 +16,7 @@ and aiohttp would look it up in a thread, twice for every request, at three time
 import os
 import ssl
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -45,6 +45,8 @@ class Connection:
     tls: ssl.SSLContext | None = None
     tls_server_name: str = ""
     proxy: str = ""
+    #: The certificate authority in PEM; empty: those that the system trusts.
+    ca: bytes = field(default=b"", repr=False)
 
 
 async def find_connection(
@@ -87,6 +89,7 @@ def in_cluster(
     ca_file = service_account / "ca.crt"
     try:
         context = tls_context(ca_file=str(ca_file))
+        ca = ca_file.read_bytes()
         namespace = _read(service_account / "namespace") or "default"
     except (OSError, ValueError):
         raise SetupError(
@@ -99,6 +102,7 @@ def in_cluster(
         default_namespace=namespace,
         authorization=TokenFile(service_account / "token", clock=clock),
         tls=context,
+        ca=ca,
     )
 
 
@@ -112,6 +116,7 @@ async def _from_kubeconfig(paths: str, *, clock: Clock) -> Connection:
         url = URL(loaded.server)
         known = url.scheme in {"http", "https"} and bool(url.host)
         context = None
+        ca = _bytes(loaded.ca_file)
         if url.scheme == "https":
             context = tls_context(
                 ca_file=loaded.ca_file,
@@ -135,6 +140,7 @@ async def _from_kubeconfig(paths: str, *, clock: Clock) -> Connection:
         tls=context,
         tls_server_name=loaded.tls_server_name,
         proxy=loaded.proxy,
+        ca=ca,
     )
 
 
@@ -214,6 +220,10 @@ def _authorizer(connection: Connection) -> aiohttp.ClientMiddlewareType:
 
 def _any_file(paths: Iterable[str]) -> bool:
     return any(Path(path).expanduser().is_file() for path in paths if path)
+
+
+def _bytes(path: str | None) -> bytes:
+    return Path(path).read_bytes() if path else b""
 
 
 def _read(path: Path) -> str:

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from syncret.errors import SpecInvalid
 from syncret.providers.base import Provider
+from syncret.providers.bounds import CLOSED, Bounds
 
 
 def _aws() -> Provider:
@@ -22,22 +23,63 @@ def _aws() -> Provider:
     return AwsProvider()
 
 
+def _fake() -> Provider:
+    from syncret.providers.fake import FakeProvider
+
+    return FakeProvider()
+
+
+def _file(bounds: Bounds) -> Provider:
+    from syncret.providers.file.provider import FileProvider
+
+    return FileProvider(bounds)
+
+
+def _kubernetes(bounds: Bounds) -> Provider:
+    from syncret.providers.kubernetes.provider import KubernetesProvider
+
+    return KubernetesProvider(bounds)
+
+
+def _webhook(bounds: Bounds) -> Provider:
+    from syncret.providers.webhook.provider import WebhookProvider
+
+    return WebhookProvider(bounds)
+
+
 #: The key under ``spec.provider`` and what makes the provider.
 _PROVIDERS: Final[Mapping[str, Callable[[], Provider]]] = {
     "aws": _aws,
+    "fake": _fake,
+}
+
+#: The same, of providers whose stores reach no further than an administrator lets them.
+_BOUNDED: Final[Mapping[str, Callable[[Bounds], Provider]]] = {
+    "file": _file,
+    "kubernetes": _kubernetes,
+    "webhook": _webhook,
 }
 
 #: What ``spec.provider`` may name.
-NAMES: Final = tuple(_PROVIDERS)
+NAMES: Final = tuple(sorted((*_PROVIDERS, *_BOUNDED)))
+
+
+def provider(name: str, bounds: Bounds = CLOSED) -> Provider:
+    """The provider of that name, always the same object for the same bounds.
+
+    Raises KeyError for an unknown name.
+    """
+    return _made(name, bounds)
 
 
 @cache
-def provider(name: str) -> Provider:
-    """The provider of that name, always the same object. Raises KeyError for an unknown name."""
-    return _PROVIDERS[name]()
+def _made(name: str, bounds: Bounds) -> Provider:
+    return _BOUNDED[name](bounds) if name in _BOUNDED else _PROVIDERS[name]()
 
 
-def parse_provider(spec: Mapping[str, Any] | None, *, cluster_scoped: bool) -> tuple[Provider, Any]:
+def parse_provider(
+    spec: Mapping[str, Any] | None, *, cluster_scoped: bool, bounds: Bounds = CLOSED
+) -> tuple[Provider, Any]:
     """The provider that a ``spec.provider`` names, and its part of the spec as a record.
 
     Raises SpecInvalid with the path of the field.
@@ -49,10 +91,10 @@ def parse_provider(spec: Mapping[str, Any] | None, *, cluster_scoped: bool) -> t
             f"spec.provider must name exactly one kind of store ({', '.join(NAMES)}); it {found}."
         )
     ((name, part),) = given.items()
-    if name not in _PROVIDERS:
+    if name not in NAMES:
         raise SpecInvalid(
             f"spec.provider.{name} is not known to this version of Syncret, which has: "
             f"{', '.join(NAMES)}."
         )
-    chosen = provider(name)
+    chosen = provider(name, bounds)
     return chosen, chosen.parse(part, cluster_scoped=cluster_scoped)

@@ -1,0 +1,145 @@
+"""What a file's text holds: the values by their keys. Pure.
+
+Errors say the line and what is wrong with it, and never quote it.
+
+``.env`` files have no standard. Here: ``KEY=value``, ``export`` before it or not; ``#`` begins a
+comment at the beginning of a line and, after a blank, in a value without quotes; values in single
+quotes are taken as they are; in double quotes a backslash and one of ``nrt"$`` or a backslash is an
+escape; both may go over several lines. ``$VAR`` is not replaced: what a file says must not
+depend on the environment of whoever reads it.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any, Final
+
+import yaml
+
+_NAME: Final = re.compile(r"[ \t]*(?:export[ \t]+)?(?P<name>[A-Za-z_][-.A-Za-z0-9_]*)[ \t]*=[ \t]*")
+_EMPTY: Final = re.compile(r"[ \t\r]*(#[^\n]*)?(\n|\Z)")
+_SINGLE: Final = re.compile(r"'(?P<value>[^']*)'")
+_DOUBLE: Final = re.compile(r'"(?P<value>(?:[^"\\]|\\.)*)"', re.DOTALL)
+_COMMENT: Final = re.compile(r"[ \t]#")
+_ESCAPE: Final = re.compile(r"\\(.)", re.DOTALL)
+_ESCAPES: Final = {"n": "\n", "r": "\r", "t": "\t"}
+
+_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class _AsWritten(_LOADER):  # type: ignore[misc] # ships without annotations
+    """Takes numbers, dates and words such as "on" for the texts that they are in the file."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012 - the library's own form
+        first: [(tag, shape) for tag, shape in found if tag.endswith(":null")]
+        for first, found in _LOADER.yaml_implicit_resolvers.items()
+    }
+
+
+class Malformed(Exception):
+    """What is wrong with a file, in words that follow its name; quotes nothing."""
+
+
+def env(text: str) -> dict[str, bytes]:
+    """The variables of a ``.env`` file. Raises Malformed."""
+    found: dict[str, bytes] = {}
+    position = 0
+    while position < len(text):
+        empty = _EMPTY.match(text, position)
+        if empty is not None:
+            position = empty.end()
+            continue
+        line = text.count("\n", 0, position) + 1
+        name = _NAME.match(text, position)
+        if name is None:
+            raise Malformed(f"line {line} is not KEY=value")
+        value, position = _value(text, name.end(), line)
+        rest = _EMPTY.match(text, position)
+        if rest is None:
+            raise Malformed(f"line {line} goes on behind the quotes")
+        position = rest.end()
+        if name["name"] in found:
+            raise Malformed(f"line {line} gives a variable for the second time")
+        found[name["name"]] = value.encode()
+    return found
+
+
+def _value(text: str, start: int, line: int) -> tuple[str, int]:
+    quote = text[start : start + 1]
+    if quote == "#" and text[start - 1] in " \t":
+        return "", start
+    if quote not in {"'", '"'}:
+        end = text.find("\n", start)
+        plain = text[start : end if end >= 0 else len(text)]
+        comment = _COMMENT.search(plain)
+        value = (plain[: comment.start()] if comment else plain).rstrip(" \t\r")
+        return value, start + (comment.start() if comment else len(plain))
+    quoted = (_SINGLE if quote == "'" else _DOUBLE).match(text, start)
+    if quoted is None:
+        raise Malformed(f"the quotes that line {line} opens are not closed")
+    value = quoted["value"]
+    if quote == '"':
+        value = _ESCAPE.sub(_unescaped, value)
+    return value, quoted.end()
+
+
+def _unescaped(escape: re.Match[str]) -> str:
+    one = escape[1]
+    if one in _ESCAPES:
+        return _ESCAPES[one]
+    return one if one in '"\\$' else escape[0]
+
+
+def json_object(text: str) -> dict[str, bytes]:
+    """The fields of a JSON object. Raises Malformed."""
+    broken = ""
+    document: Any = None
+    try:
+        document = json.loads(text, parse_float=Decimal)
+    except json.JSONDecodeError as error:
+        broken = f"line {error.lineno} is not JSON"
+    except (ValueError, RecursionError, ArithmeticError):
+        broken = "it is not JSON"
+    if broken:
+        raise Malformed(broken)
+    return _fields(document)
+
+
+def yaml_mapping(text: str) -> dict[str, bytes]:
+    """The fields of a YAML mapping, numbers and dates as they are written. Raises Malformed."""
+    broken = ""
+    document: Any = None
+    try:
+        # A few lines of aliases can stand for gigabytes of JSON.
+        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=_LOADER)):
+            broken = "it has aliases (*), which are not supported"
+        else:
+            document = yaml.load(text, Loader=_AsWritten)  # noqa: S506 - a safe loader
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        broken = f"line {mark.line + 1} is not YAML" if mark is not None else "it is not YAML"
+    except (ValueError, RecursionError):
+        broken = "it is not YAML"
+    if broken:
+        raise Malformed(broken)
+    return _fields(document)
+
+
+def _fields(document: Any) -> dict[str, bytes]:
+    if not isinstance(document, Mapping):
+        raise Malformed("it is not an object with keys")
+    if not all(isinstance(key, str) for key in document):
+        raise Malformed("it has a key that is not text")
+    # null counts as missing: nothing useful can be written for it.
+    return {key: _text(value) for key, value in document.items() if value is not None}
+
+
+def _text(value: Any) -> bytes:
+    if isinstance(value, str):
+        return value.encode("utf-8", "surrogatepass")
+    if isinstance(value, Decimal):
+        return str(value).encode()
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str).encode(
+        "utf-8", "surrogatepass"
+    )

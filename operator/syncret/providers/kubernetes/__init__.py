@@ -1,0 +1,1 @@
+"""Secrets of another namespace or another cluster as a store."""

@@ -1,0 +1,1 @@
+"""A JSON API over HTTP as a store."""

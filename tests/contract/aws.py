@@ -1,4 +1,7 @@
-"""AWS Secrets Manager for the contract suite: moto behind a proxy that adds AWS's own rules."""
+"""AWS for the contract suite: moto behind a proxy that adds AWS's own rules.
+
+``AwsHarness`` is Secrets Manager; what does not depend on the service is in its base.
+"""
 
 import json
 from collections.abc import Callable, Mapping
@@ -33,39 +36,31 @@ def operation(request: Request) -> str:
     return request.headers.get("X-Amz-Target", "").rpartition(".")[2]
 
 
-class AwsHarness:
-    """One test's view of moto."""
+class OneService:
+    """One test's view of one service of moto."""
 
     name = "aws"
     separator = "/"
-    max_bytes = 65_536
-    takes_binary = True
-    missing_version = "id/00000000-0000-0000-0000-000000000000"
+    service = ""
+    target = ""
+    prefix = ""
     credentials: tuple[str, ...] = (SECRET_KEY, EXPIRED_TOKEN)
 
     def __init__(self, moto: Moto) -> None:
-        self.boto = moto.client("secretsmanager")
+        self.moto = moto
+        self.boto = moto.client(self.target)
         self.proxy = Proxy(moto.endpoint)
         self.fault: Action | Callable[[Request], Action | None] | None = None
         self.denied: set[str] = set()
-        self.batch_denied = False
         self.denied_operations: set[str] = set()
-        self.proxy.rules = [self._fault, _identity, self._policy, _limits]
+        self.proxy.rules = [self._fault, _identity, self._policy]
 
-    def put(self, key: str, value: bytes) -> str:
-        content = _content(value)
-        try:
-            answer = self.boto.create_secret(Name=key, **content)
-        except self.boto.exceptions.ResourceExistsException:
-            answer = self.boto.put_secret_value(SecretId=key, **content)
-        return str(answer["VersionId"])
-
-    def tag(self, key: str, tags: Mapping[str, str]) -> None:
-        given = [{"Key": name, "Value": value} for name, value in tags.items()]
-        self.boto.tag_resource(SecretId=key, Tags=given)
-
-    def delete(self, key: str) -> None:
-        self.boto.delete_secret(SecretId=key)
+    def spec(self, **more: Any) -> dict[str, Any]:
+        """``spec.provider.aws`` of a store, without its auth."""
+        prefix = {"prefix": self.prefix} if self.prefix else {}
+        return (
+            {"service": self.service, "region": REGION, "endpoint": self.proxy.url} | prefix | more
+        )
 
     async def open(
         self,
@@ -75,7 +70,9 @@ class AwsHarness:
         reachable: bool = True,
         hasty: bool = False,
         timing: Timing | None = None,
+        **more: Any,
     ) -> Client:
+        """``more``: further fields of ``spec.provider.aws``."""
         provider = AwsProvider(timing=timing or (HASTY if hasty else PATIENT))
         endpoint = self.proxy.url if reachable else f"http://127.0.0.1:{free_ports(1)[0]}"
         reference = {"name": "aws", "key": "any"}
@@ -89,15 +86,8 @@ class AwsHarness:
         if identity is Identity.EXPIRED:
             selectors["sessionTokenSecretRef"] = reference
             credentials["sessionToken"] = SecretValue(EXPIRED_TOKEN.encode())
-        config = provider.parse(
-            {
-                "service": "SecretsManager",
-                "region": REGION,
-                "endpoint": endpoint,
-                "auth": {"secretRef": selectors},
-            },
-            cluster_scoped=False,
-        )
+        spec = self.spec(endpoint=endpoint, auth={"secretRef": selectors}) | more
+        config = provider.parse(spec, cluster_scoped=False)
         return await provider.open(config, credentials, observe=observe)
 
     def fail(self, fault: Fault | None, *, saying: str = "") -> None:
@@ -125,18 +115,54 @@ class AwsHarness:
     def _policy(self, request: Request) -> Action | None:
         """IAM, of which moto has none."""
         if operation(request) in self.denied_operations:
-            return _access_denied(operation(request))
+            return access_denied(self.target, operation(request))
+        return None
+
+
+class AwsHarness(OneService):
+    """One test's view of Secrets Manager."""
+
+    service = "SecretsManager"
+    target = "secretsmanager"
+    max_bytes = 65_536
+    takes_binary = True
+    missing_version = "id/00000000-0000-0000-0000-000000000000"
+
+    def __init__(self, moto: Moto) -> None:
+        super().__init__(moto)
+        self.batch_denied = False
+        self.proxy.rules.append(_limits)
+
+    def put(self, key: str, value: bytes) -> str:
+        content = _content(value)
+        try:
+            answer = self.boto.create_secret(Name=key, **content)
+        except self.boto.exceptions.ResourceExistsException:
+            answer = self.boto.put_secret_value(SecretId=key, **content)
+        return str(answer["VersionId"])
+
+    def tag(self, key: str, tags: Mapping[str, str]) -> None:
+        given = [{"Key": name, "Value": value} for name, value in tags.items()]
+        self.boto.tag_resource(SecretId=key, Tags=given)
+
+    def delete(self, key: str) -> None:
+        self.boto.delete_secret(SecretId=key)
+
+    def _policy(self, request: Request) -> Action | None:
+        if (denied := super()._policy(request)) is not None:
+            return denied
         if operation(request) == "GetSecretValue" and request.json["SecretId"] in self.denied:
-            return _access_denied("GetSecretValue")
+            return access_denied(self.target, "GetSecretValue")
         if operation(request) != "BatchGetSecretValue":
             return None
         if self.batch_denied:
-            return _access_denied("BatchGetSecretValue")
-        denied = [name for name in request.json["SecretIdList"] if name in self.denied]
-        if not denied:
+            return access_denied(self.target, "BatchGetSecretValue")
+        denied_names = [name for name in request.json["SecretIdList"] if name in self.denied]
+        if not denied_names:
             return None
         return Change(
-            request=lambda body: _without(body, denied), reply=lambda body: _with(body, denied)
+            request=lambda body: _without(body, denied_names),
+            reply=lambda body: _with(body, denied_names),
         )
 
 
@@ -157,11 +183,12 @@ def _limits(request: Request) -> Action | None:
     return None
 
 
-def _access_denied(what: str) -> Reply:
+def access_denied(service: str, what: str) -> Reply:
+    """A denial as AWS words it."""
     return error_reply(
         "AccessDeniedException",
         message=f"User: arn:aws:iam::123456789012:user/u is not authorized to perform: "
-        f"secretsmanager:{what} because no identity-based policy allows the action",
+        f"{service}:{what} because no identity-based policy allows the action",
     )
 
 
@@ -195,8 +222,8 @@ def _action(fault: Fault, saying: str) -> Action:
         Fault.INTERNAL_ERROR: error_reply("InternalServiceError", status=500, message=saying),
         Fault.HANGS: Hang(),
         Fault.TRICKLES: Trickle(every=HASTY.read / 10),
-        Fault.RESET: Reset(b'{"SecretString": "' + saying.encode()),
-        Fault.NOT_JSON: Reply(200, f'{{"SecretString": "{saying}'.encode(), _TYPE),
+        Fault.RESET: Reset(b'{"Value": "' + saying.encode()),
+        Fault.NOT_JSON: Reply(200, f'{{"Value": "{saying}'.encode(), _TYPE),
         Fault.NOT_THE_STORE: Reply(
             404, f"<html>Not Found {saying}</html>".encode(), {"Content-Type": "text/html"}
         ),

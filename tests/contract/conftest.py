@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from contract.aws import AwsHarness
+from contract.aws_parameter_store import ParameterStoreHarness
 from contract.fake import FakeHarness
 from contract.file import FileHarness
 from contract.harness import Ability, Fault, Identity, Lacks, ProviderHarness, lacks
@@ -22,13 +23,15 @@ from testbed.moto import Moto
 from testbed.processes import Processes
 from testbed.progress import Progress
 
-#: The provider's name, the fixture that runs its real part, and the harness made from that.
+#: The fixture that runs the real part, and the harness made from that, by the provider's name; of a
+#: provider with several kinds of store, by the kind as well.
 HARNESSES: dict[str, tuple[str, Callable[..., ProviderHarness]]] = {
     "aws": ("moto", AwsHarness),
     "fake": ("nothing", FakeHarness),
     "file": ("directory", FileHarness),
     "kubernetes": ("apiserver", KubernetesHarness),
     "webhook": ("json_api", WebhookHarness),
+    "aws-parameter-store": ("moto", ParameterStoreHarness),
 }
 
 
@@ -105,6 +108,14 @@ def harness(request: pytest.FixtureRequest) -> Iterator[ProviderHarness]:
 def aws(moto: Moto) -> Iterator[AwsHarness]:
     """AWS, for what only AWS does."""
     harness = AwsHarness(moto)
+    yield harness
+    harness.close()
+
+
+@pytest.fixture
+def parameters(moto: Moto) -> Iterator[ParameterStoreHarness]:
+    """Parameter Store, for what only that does."""
+    harness = ParameterStoreHarness(moto)
     yield harness
     harness.close()
 

@@ -1,12 +1,13 @@
 """Opening clients in tests, and reading from them."""
 
 import traceback
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 from uuid import uuid4
 
-from contract.harness import Observations, ProviderHarness
+from contract.harness import Observations
 from syncret.providers.base import Client, Outcome, SecretValue
 
 
@@ -18,13 +19,20 @@ class Opened:
     observed: Observations
 
 
+class Openable(Protocol):
+    """A harness, as far as it opens clients; it says itself how."""
+
+    @property
+    def open(self) -> Callable[..., Awaitable[Client]]: ...
+
+
 @dataclass
 class Opener:
     """Opens clients of a harness; the fixture closes them."""
 
     stack: AsyncExitStack
 
-    async def __call__(self, harness: ProviderHarness, **how: Any) -> Opened:
+    async def __call__(self, harness: Openable, **how: Any) -> Opened:
         observed = Observations()
         client = await harness.open(observed, **how)
         self.stack.push_async_callback(client.close)

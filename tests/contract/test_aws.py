@@ -451,3 +451,45 @@ async def test_a_search_that_is_denied_names_the_permission(
     denied = outcomes[Ref(key, metadata=True)]
     assert isinstance(denied, AccessDenied)
     assert "allow secretsmanager:DescribeSecret on this secret" in denied.message
+
+
+# A prefix
+
+
+async def test_a_prefix_stands_before_every_key(aws: AwsHarness, opener: Opener) -> None:
+    keys = made(aws, 3)
+    aws.tag(keys[0], {"team": "a"})
+    prefix = keys[0].removesuffix("000")
+    opened = await opener(aws, prefix=prefix)
+    refs = [Ref("000"), Ref("001"), Ref("002", "AWSCURRENT"), Ref("missing")]
+    outcomes = await opened.client.fetch([*refs, Ref("000", metadata=True)])
+    assert [bytes_of(outcomes[ref]) for ref in refs[:3]] == [key.encode() for key in keys]
+    assert outcomes[refs[3]] == NotFound()
+    assert json.loads(bytes_of(outcomes[Ref("000", metadata=True)])) == {"team": "a"}
+    await opened.client.check()
+    assert aws.proxy.requests[-1].json["SecretId"] == f"{prefix}syncret/store-check"
+
+
+async def test_what_is_found_is_under_the_prefix_and_named_without_it(
+    aws: AwsHarness, opener: Opener
+) -> None:
+    keys = made(aws, 3)
+    prefix = keys[0].removesuffix("000")
+    opened = await opener(aws, prefix=prefix)
+    assert sorted((await opened.client.find(Query(name="^00[12]$"))).keys) == ["001", "002"]
+    assert (await opened.client.find(Query(path="002"))).keys == ("002",)
+    (found,) = aws.proxy.requests[-1].json["Filters"]
+    assert found == {"Key": "name", "Values": [f"{prefix}002"]}
+
+
+async def test_an_arn_does_not_get_around_a_prefix(aws: AwsHarness, opener: Opener) -> None:
+    keys = made(aws, 2)
+    arn = aws.boto.describe_secret(SecretId=keys[0])["ARN"]
+    opened = await opener(aws, prefix="elsewhere/")
+    refs = [Ref(arn), Ref(arn, "AWSCURRENT"), Ref(arn, metadata=True)]
+    outcomes = await opened.client.fetch(refs)
+    for ref in refs:
+        outcome = outcomes[ref]
+        assert isinstance(outcome, ProviderRejected)
+        assert "prefix" in outcome.message
+    assert aws.operations == []

@@ -140,11 +140,22 @@ STORE_KINDS = (
     'spec.secretStoreRef.kind: Unsupported value: "Vault": supported values: "SecretStore", '
     '"ClusterSecretStore"'
 )
-SERVICES = 'Unsupported value: "ParameterStore": supported values: "SecretsManager"'
+SERVICES = (
+    'Unsupported value: "CertificateManager": supported values: "SecretsManager", "ParameterStore"'
+)
+ROLE_ARN = 'the ARN of a role, such as "arn:aws:iam::111122223333:role/syncret"'
+NEEDS_ROLE = (
+    "additionalRoles, externalID, sessionTags, transitiveTagKeys and sessionTagsPolicy need a role "
+    "to assume: set role"
+)
+SESSION = (
+    "sessionDuration must be a duration from 15m to 12h, written with the units h, m and s, such "
+    'as "1h"'
+)
 REGION_CODE = 'region must be the code of an AWS region, such as "eu-central-1"'
 ONE_AUTH_OR_NONE = (
-    "name exactly one way to authenticate under auth (this version has: secretRef), or leave out "
-    "auth altogether to use the operator's own identity"
+    "name exactly one way to authenticate under auth (this version has: secretRef, jwt), or leave "
+    "out auth altogether to use the operator's own identity"
 )
 SECRET_NAME = f"must be the name of a Secret: {NAME}"
 KEY = 'must be a key of a Secret: letters, digits, "-", "_" and "." only'
@@ -192,10 +203,32 @@ def _of_both(kind: str) -> list[Refusal]:
         (kind, {f"{AWS}.service": ABSENT}, f"{AWS}.service: Required value"),
         (
             kind,
-            {f"{AWS}.service": "ParameterStore"},
+            {f"{AWS}.service": "CertificateManager"},
             f"{AWS}.service: {SERVICES}",
         ),
         (kind, {f"{AWS}.region": ABSENT}, f"{AWS}.region: Required value"),
+        (kind, {f"{AWS}.role": "reader"}, f"{AWS}.role: Invalid value: role must be {ROLE_ARN}"),
+        (kind, {f"{AWS}.externalID": "id-1"}, f"{AWS}: Invalid value: {NEEDS_ROLE}"),
+        (kind, {f"{AWS}.sessionTagsPolicy": "Simple"}, f"{AWS}: Invalid value: {NEEDS_ROLE}"),
+        (
+            kind,
+            {f"{AWS}.sessionDuration": "1h"},
+            f"{AWS}: Invalid value: sessionDuration needs a role to assume: set role",
+        ),
+        *(
+            (
+                kind,
+                {f"{AWS}.sessionDuration": text},
+                f"{AWS}.sessionDuration: Invalid value: {SESSION}",
+            )
+            for text in ("14m", "13h", "1d")
+        ),
+        (kind, {f"{AWS}.prefix": "a b"}, f"{AWS}.prefix: Invalid value: prefix must be"),
+        (
+            kind,
+            {f"{AWS}.auth.jwt": {"serviceAccountRef": {"name": "reader"}}},
+            "name exactly one way to authenticate under auth",
+        ),
         (
             kind,
             {f"{AWS}.region": "EU (Frankfurt)"},
@@ -474,7 +507,7 @@ REFUSED: list[Refusal] = [
     (
         "ss",
         {f"{AWS}.auth": {}},
-        "name exactly one way to authenticate under auth; this version has: secretRef",
+        "name exactly one way to authenticate under auth; this version has: secretRef, jwt",
     ),
     (
         "css",

@@ -1,9 +1,10 @@
 """SecretStores and ClusterSecretStores."""
 
 import re
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Final
 
+from syncret.convert.aws import convert_aws
 from syncret.convert.copying import copied
 from syncret.convert.fields import shapes
 from syncret.convert.providers import rearranged
@@ -21,7 +22,7 @@ def convert_spec(kind: str, spec: Mapping[str, Any], result: Result) -> Body | N
         result.lose("spec.provider", f"this version of Syncret does not have the provider {name}")
         return None
     ((name, part),) = dict(provider or {}).items()
-    fields["provider"] = provider = {name: rearranged(name, part, result)}
+    fields["provider"] = provider = {name: _part(name, part, kind, result)}
     if fields.pop("retrySettings", None):
         result.note("spec.retrySettings", "retries are the engine's, with growing delays")
     _interval(fields, result)
@@ -36,6 +37,20 @@ def convert_spec(kind: str, spec: Mapping[str, Any], result: Result) -> Body | N
     # Without a field of the identity or of who may use it, it would be another store, and might
     # read or admit more.
     return None if any(remark.lost for remark in result.remarks) else made
+
+
+def _part(name: str, part: Any, kind: str, result: Result) -> Any:
+    """A provider's part of the spec in our words."""
+    if not isinstance(part, Mapping):
+        return part
+    convert = _PARTS.get(name)
+    return convert(part, kind, result) if convert else rearranged(name, part, result)
+
+
+#: Of providers whose identities are said in other words.
+_PARTS: Final[Mapping[str, Callable[[Mapping[str, Any], str, Result], Body]]] = {
+    "aws": convert_aws,
+}
 
 
 def _interval(fields: Body, result: Result) -> None:

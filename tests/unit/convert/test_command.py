@@ -12,10 +12,13 @@ import yaml
 from syncret.__main__ import main
 from syncret.convert import fields
 from syncret.convert.mapping import convert
+from syncret.convert.result import Result
+from syncret.providers.registry import parse_provider
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[2]
 SECRET = "hunter2-not-real"
+ROLE = "arn:aws:iam::123456789012:role/reader"
 
 
 def external_secret(**spec: Any) -> dict[str, Any]:
@@ -133,23 +136,84 @@ def test_a_template_without_translation_fails_instead_of_making_a_secret(
 @pytest.mark.parametrize(
     "aws",
     [
-        {"role": "arn:aws:iam::123456789012:role/reader"},
-        {"auth": {"jwt": {"serviceAccountRef": {"name": "reader"}}}},
         {"service": "CertificateManager"},
+        {"auth": {"jwt": {"unknown": {"name": "reader"}}}},
+        {"auth": {"jwt": {"serviceAccountRef": {"name": "a"}}, "secretRef": {"x": {"name": "a"}}}},
+        {"roleOfTomorrow": ROLE},
     ],
 )
 def test_a_store_whose_identity_is_not_known_is_not_converted(aws: dict[str, Any]) -> None:
+    made = aws_store(**aws)
+    assert made.body is None
+    assert any(one.lost for one in made.remarks)
+
+
+ACCOUNT = {"jwt": {"serviceAccountRef": {"name": "reader", "audiences": ["more"]}}}
+
+
+def aws_store(kind: str = "SecretStore", **aws: Any) -> Result:
+    """The conversion of an AWS store of ESO."""
     provider = {"service": "SecretsManager", "region": "eu-central-1", **aws}
-    made = convert(
+    return convert(
         {
             "apiVersion": "external-secrets.io/v1",
-            "kind": "SecretStore",
+            "kind": kind,
             "metadata": {"name": "aws", "namespace": "shop"},
             "spec": {"provider": {"aws": provider}},
         }
     )
-    assert made.body is None
-    assert all(one.lost for one in made.remarks)
+
+
+@pytest.mark.parametrize(
+    ("aws", "expected", "remarks"),
+    [
+        ({"service": "ParameterStore"}, {"service": "ParameterStore"}, 0),
+        ({"auth": ACCOUNT, "role": ROLE}, {"auth": ACCOUNT, "role": ROLE}, 0),
+        ({"auth": {}, "additionalRoles": []}, {}, 0),
+        ({"sessionTagsPolicy": "None"}, {}, 0),
+        ({"secretsManager": {"recoveryWindowInDays": 7}}, {}, 1),
+        ({"prefix": "production/"}, {"prefix": "production/"}, 1),
+        (
+            {"role": ROLE, "additionalRoles": [f"{ROLE}-1"], "externalID": "id-1"},
+            {"role": ROLE, "additionalRoles": [f"{ROLE}-1"], "externalID": "id-1"},
+            0,
+        ),
+        ({"externalID": "id-1", "sessionTagsPolicy": "Simple"}, {}, 2),
+        (
+            {"additionalRoles": [f"{ROLE}-1", f"{ROLE}-2"]},
+            {"additionalRoles": [f"{ROLE}-1"], "role": f"{ROLE}-2"},
+            0,
+        ),
+        ({"additionalRoles": [f"{ROLE}-1"]}, {"role": f"{ROLE}-1"}, 0),
+        (
+            {
+                "role": ROLE,
+                "sessionTags": [{"key": "a", "value": "1"}],
+                "sessionTagsPolicy": "Custom",
+                "customSessionTags": {"b": "2"},
+                "transitiveTagKeys": ["a", "esoNamespace"],
+            },
+            {
+                "role": ROLE,
+                "sessionTags": [{"key": "a", "value": "1"}, {"key": "b", "value": "2"}],
+                "sessionTagsPolicy": "Simple",
+                "transitiveTagKeys": ["a", "syncretNamespace"],
+            },
+            1,
+        ),
+    ],
+)
+def test_a_store_of_aws(aws: dict[str, Any], expected: dict[str, Any], remarks: int) -> None:
+    for kind in ("SecretStore", "ClusterSecretStore"):
+        made = aws_store(kind, **aws)
+        assert made.body is not None
+        spec = made.body["spec"]["provider"]["aws"]
+        assert spec == {"service": "SecretsManager", "region": "eu-central-1", **expected}
+        parse_provider(made.body["spec"]["provider"], cluster_scoped=kind == "ClusterSecretStore")
+        about = [one for one in made.remarks if one.path.startswith("spec.provider")]
+        own = kind == "SecretStore" and "auth" not in expected
+        assert len(about) == remarks + own
+        assert not any(one.lost for one in about)
 
 
 def test_what_a_cluster_external_secret_made_is_left_to_it() -> None:

@@ -1,10 +1,10 @@
-"""botocore's failures as ours.
+"""botocore's failures as ours, of every service that holds secrets.
 
 AWS's texts are read, to tell cases apart that share a code, and never passed on: they hold request
 ids and account numbers, which would make every condition a new one, and sometimes parameters.
 
-Only the code ``ResourceNotFoundException`` is *not found*. A bare 404 is not: it comes from a
-proxy or a wrong endpoint, and to believe it could cost a Secret its keys.
+Only AWS's own codes are *not found*. A bare 404 is not: it comes from a proxy or a wrong endpoint,
+and to believe it could cost a Secret its keys.
 """
 
 from collections.abc import Mapping
@@ -21,12 +21,8 @@ from syncret.errors import (
     ProviderUnavailable,
     Throttled,
 )
+from syncret.providers.aws.services import Place
 from syncret.providers.base import NotFound
-
-GET: Final = "GetSecretValue"
-BATCH_GET: Final = "BatchGetSecretValue"
-LIST: Final = "ListSecrets"
-DESCRIBE: Final = "DescribeSecret"
 
 #: What AWS could ask for at most that is still obeyed; an endpoint is not trusted with more.
 MAX_RETRY_AFTER: Final = 3600.0
@@ -47,7 +43,13 @@ _THROTTLED: Final = frozenset(
     }
 )
 _UNAVAILABLE: Final = frozenset(
-    {"InternalError", "InternalFailure", "InternalServiceError", "ServiceUnavailable"}
+    {
+        "InternalError",
+        "InternalFailure",
+        "InternalServerError",
+        "InternalServiceError",
+        "ServiceUnavailable",
+    }
 )
 _REFUSALS: Final = (
     (
@@ -89,6 +91,8 @@ _REFUSALS: Final = (
     ),
 )
 _DENIED: Final = frozenset({"AccessDenied", "AccessDeniedException", "UnauthorizedOperation"})
+_NO_SUCH: Final = frozenset({"ResourceNotFoundException", "ParameterNotFound", "InvalidResourceId"})
+_CLOCK: Final = ("Signature expired", "Signature not yet current")
 _DELETED: Final = ("marked for deletion", "marked deleted", "scheduled for deletion")
 
 
@@ -104,13 +108,15 @@ STORE_WIDE: Final = (CredentialsRefused, Throttled, ProviderTimeout, ProviderUna
 class Call:
     """What was tried, for the sentences. ``key``: the one secret that it was about, if any.
 
+    ``where``: what a permission for it is to be given on, if that is not the secret.
     Sentences on what is store-wide name neither operation nor key: which of several calls fails
     first is chance, and a condition's message should not be.
     """
 
-    place: str
+    place: Place
     operation: str
     key: str = ""
+    where: str = ""
 
     @property
     def doing(self) -> str:
@@ -171,6 +177,9 @@ _SDK: Final[tuple[tuple[tuple[type[Exception], ...], type[ProviderError], str], 
             boto.UnknownCredentialError,
             boto.ProfileNotFound,
             boto.ConfigParseError,
+            # The file of a projected token.
+            FileNotFoundError,
+            PermissionError,
         ),
         CredentialsRefused,
         (
@@ -202,18 +211,18 @@ def failure(error: Exception, call: Call) -> NotFound | ProviderError:
     )
 
 
-def timed_out(place: str) -> ProviderTimeout:
+def timed_out(place: Place) -> ProviderTimeout:
     """Our own deadline, which the SDK's timeouts did not keep."""
     return ProviderTimeout(
         f"{place} did not answer in time: check the endpoint, network policies and proxies."
     )
 
 
-def not_understood(place: str) -> ProviderUnavailable:
-    """A 200 whose body is not that of Secrets Manager."""
+def not_understood(place: Place) -> ProviderUnavailable:
+    """A 200 whose body is not that of the service."""
     return ProviderUnavailable(
-        f"{place} gave an answer that is not one of Secrets Manager: check the endpoint and the "
-        "proxies before it."
+        f"{place} gave an answer that is not one of {place.service.title}: check the endpoint and "
+        "the proxies before it."
     )
 
 
@@ -221,19 +230,22 @@ def service_failure(
     code: str, text: str, call: Call, *, status: int = 0, retry_after: float | None = None
 ) -> NotFound | ProviderError:
     """What an error code means, of a whole call or of one entry of a batch."""
-    if code == "ResourceNotFoundException":
+    if code in _NO_SUCH:
         # The secret itself: "... can't find the specified secret."
         return NotFound(version_missing="secret value for" in text)
+    if code == "ParameterVersionNotFound":
+        return NotFound(version_missing=True)
     if code == "InvalidRequestException" and any(words in text for words in _DELETED):
         return NotFound()
     return (
-        _busy(code, call, status=status, retry_after=retry_after)
+        busy(code, call, status=status, retry_after=retry_after)
         or _refused(code, text, call, status=status)
         or _rejected(code, call)
     )
 
 
-def _busy(code: str, call: Call, *, status: int, retry_after: float | None) -> ProviderError | None:
+def busy(code: str, call: Call, *, status: int, retry_after: float | None) -> ProviderError | None:
+    """The failure of a service that has no time for the request; None if it is not that."""
     if code in _THROTTLED or status == 429:
         return Throttled(
             f"{call.place} throttles our requests: they are tried again; if it lasts, lengthen "
@@ -249,19 +261,17 @@ def _busy(code: str, call: Call, *, status: int, retry_after: float | None) -> P
 
 
 def _refused(code: str, text: str, call: Call, *, status: int) -> ProviderError | None:
-    for codes, why in _REFUSALS:
-        if code in codes:
-            return CredentialsRefused(f"{call.place} refused the credentials: {why}")
-    if code == "DecryptionFailure" or code.startswith("KMS") or (code in _DENIED and "KMS" in text):
+    service = call.place.service
+    if why := why_refused(code, text):
+        return CredentialsRefused(f"{call.place} refused the credentials: {why}")
+    if _is_of_kms(code, text):
         return AccessDenied(
-            f"{call.doing} is denied by the secret's KMS key: allow kms:Decrypt on that key, in "
-            "its policy or in IAM."
+            f"{call.doing} is denied by the KMS key of the {service.thing}: allow kms:Decrypt on "
+            "that key, in its policy or in IAM, and see that it is enabled."
         )
     if code in _DENIED:
-        what = "on this secret" if call.key else 'on the resource "*"'
-        return AccessDenied(
-            f"{call.doing} is denied: allow secretsmanager:{call.operation} {what}."
-        )
+        what = call.where or (f"on this {service.thing}" if call.key else 'on the resource "*"')
+        return AccessDenied(f"{call.doing} is denied: allow {service.iam}:{call.operation} {what}.")
     if status in {401, 403, 407}:
         return CredentialsRefused(
             f"{call.place} refused the request with HTTP {status}: check the credentials, the "
@@ -270,11 +280,28 @@ def _refused(code: str, text: str, call: Call, *, status: int) -> ProviderError 
     return None
 
 
+def why_refused(code: str, text: str) -> str:
+    """What is wrong with credentials that a service refuses with that code; "" if nothing is."""
+    if any(words in text for words in _CLOCK):
+        return "the time of the request is off; check the clock of the operator's node."
+    return next((why for codes, why in _REFUSALS if code in codes), "")
+
+
+def is_denied(code: str) -> bool:
+    return code in _DENIED
+
+
+def _is_of_kms(code: str, text: str) -> bool:
+    if code in {"DecryptionFailure", "InvalidKeyId"} or code.startswith("KMS"):
+        return True
+    return code in _DENIED and ("KMS" in text or "customer master key" in text or "kms:" in text)
+
+
 def _rejected(code: str, call: Call) -> ProviderRejected:
     if not code or code.isdigit():  # botocore's code for a body without one is the HTTP status
         return ProviderRejected(
-            f"{call.place} answered as AWS does not: check that the endpoint is that of AWS "
-            "Secrets Manager."
+            f"{call.place} answered as AWS does not: check that the endpoint is that of "
+            f"{call.place.service.title}."
         )
     return ProviderRejected(f"{call.doing} is refused: correct the key or the version.")
 
@@ -296,18 +323,36 @@ def outcome_word(result: object) -> str:
             return "ok"
 
 
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """What AWS said with an error: read here, and never passed on."""
+
+    code: str
+    text: str
+    status: int
+    retry_after: float | None
+
+    @classmethod
+    def of(cls, error: Any) -> "Refusal":
+        """That of a ClientError of botocore."""
+        response = error.response if isinstance(error.response, dict) else {}
+        details = response.get("Error") or {}
+        metadata = response.get("ResponseMetadata") or {}
+        return cls(
+            code=str(details.get("Code") or ""),
+            text=str(details.get("Message") or ""),
+            status=metadata.get("HTTPStatusCode") or 0,
+            retry_after=_retry_after(metadata.get("HTTPHeaders") or {}),
+        )
+
+
 def _client_error(error: Any, call: Call) -> NotFound | ProviderError:
-    response = error.response if isinstance(error.response, dict) else {}
-    details = response.get("Error") or {}
-    metadata = response.get("ResponseMetadata") or {}
-    code = str(details.get("Code") or "")
-    status = metadata.get("HTTPStatusCode") or 0
-    retry_after = _retry_after(metadata.get("HTTPHeaders") or {})
+    said = Refusal.of(error)
+    code, status, retry_after = said.code, said.status, said.retry_after
     if error.operation_name == call.operation:
-        text = str(details.get("Message") or "")
-        return service_failure(code, text, call, status=status, retry_after=retry_after)
+        return service_failure(code, said.text, call, status=status, retry_after=retry_after)
     # Another operation than ours: the SDK's chain was getting credentials (from STS).
-    return _busy(code, call, status=status, retry_after=retry_after) or CredentialsRefused(
+    return busy(code, call, status=status, retry_after=retry_after) or CredentialsRefused(
         f"AWS refused the operator's identity for {call.place}: check the role of its service "
         "account and the role's trust policy."
     )

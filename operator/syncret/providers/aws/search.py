@@ -5,12 +5,12 @@ tied to each other, and takes a leading "!" for a negation. So its filters only 
 and what they let through is looked at again. What a filter cannot express is not filtered there.
 """
 
-import json
 import re
 from collections.abc import Mapping
 from typing import Any, Final
 
 from syncret.api.data import Query
+from syncret.providers.aws.tags import tags
 
 #: Secrets in a page: the most that AWS gives.
 PAGE: Final = 100
@@ -34,22 +34,15 @@ def filters(query: Query) -> list[dict[str, Any]]:
     return found
 
 
-def matching(query: Query, answer: Mapping[str, Any]) -> tuple[str, ...]:
-    """The names in an answer of ListSecrets that match, without those that are to be deleted."""
+def matching(query: Query, answer: Mapping[str, Any], prefix: str) -> tuple[str, ...]:
+    """The names in an answer of ListSecrets that match, without the store's prefix.
+
+    Those that are to be deleted are not there.
+    """
     return tuple(
-        entry["Name"]
+        name.removeprefix(prefix)
         for entry in answer["SecretList"]
-        if not entry.get("DeletedDate") and query.matches(entry["Name"], tags(entry))
-    )
-
-
-def tags(entry: Mapping[str, Any]) -> dict[str, str]:
-    """The tags of a secret in an answer of ListSecrets or DescribeSecret."""
-    return {str(tag["Key"]): str(tag.get("Value") or "") for tag in entry.get("Tags") or ()}
-
-
-def tags_json(entry: Mapping[str, Any]) -> bytes:
-    """Tags as a JSON object, in the order of their keys: the same tags are the same bytes."""
-    return json.dumps(tags(entry), ensure_ascii=False, sort_keys=True).encode(
-        "utf-8", "surrogatepass"
+        if (name := entry["Name"]).startswith(prefix)
+        and not entry.get("DeletedDate")
+        and query.matches(name.removeprefix(prefix), tags(entry.get("Tags")))
     )

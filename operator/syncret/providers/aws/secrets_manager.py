@@ -23,35 +23,27 @@ from typing import Any, Final
 
 from syncret.errors import AccessDenied, ProviderError, ProviderRejected
 from syncret.providers.aws import ids, search
+from syncret.providers.aws.client import AwsClient
 from syncret.providers.aws.errors import (
-    BATCH_GET,
-    DESCRIBE,
-    GET,
-    LIST,
     STORE_WIDE,
     Call,
-    CredentialsRefused,
     failure,
     not_understood,
     outcome_word,
     service_failure,
-    timed_out,
 )
-from syncret.providers.base import (
-    NOTHING_KNOWN,
-    Found,
-    Known,
-    Limits,
-    NotFound,
-    Outcome,
-    Query,
-    Ref,
-    SecretValue,
-)
-from syncret.providers.calls import THREADS_PER_STORE, Calls
+from syncret.providers.aws.services import Place
+from syncret.providers.aws.tags import tags_json
+from syncret.providers.base import Found, Known, Limits, NotFound, Outcome, Query, Ref, SecretValue
+from syncret.providers.calls import THREADS_PER_STORE
 from syncret.providers.fetching import Fetching
 
 logger = logging.getLogger("syncret.providers.aws")
+
+GET: Final = "GetSecretValue"
+BATCH_GET: Final = "BatchGetSecretValue"
+LIST: Final = "ListSecrets"
+DESCRIBE: Final = "DescribeSecret"
 
 #: Read to see whether the store works. It need not exist, and should not.
 CHECK_KEY: Final = "syncret/store-check"
@@ -71,77 +63,40 @@ class _Page:
     next_token: str
 
 
-class SecretsManagerClient:
-    """An open store; ``boto`` is its boto3 client.
+class SecretsManagerClient(AwsClient):
+    """An open store.
 
     ``tell_once`` says whether the want of the batch permission is still to be logged.
     """
 
-    def __init__(
-        self,
-        boto: Any,
-        *,
-        place: str,
-        calls: Calls,
-        timeout: float,
-        tell_once: Callable[[], bool],
-    ) -> None:
-        self.limits = LIMITS
-        self._boto = boto
-        self._place = place
-        self._calls = calls
-        self._timeout = timeout
+    limits = LIMITS
+
+    def __init__(self, boto: Any, *, tell_once: Callable[[], bool], **common: Any) -> None:
+        super().__init__(boto, **common)
         self._tell_once = tell_once
         self._batch_denied = False
 
-    async def fetch(
+    async def _read(
         self,
+        fetch: Fetching,
         refs: Collection[Ref],
-        *,
-        known: Known = NOTHING_KNOWN,  # noqa: ARG002 - a batch of values is the cheapest to ask for
-    ) -> Mapping[Ref, Outcome]:
+        known: Known,  # noqa: ARG002 - to tell a version costs what it costs to read it
+    ) -> None:
         batches, alone = ids.batches(refs)
-        fetch = Fetching(fatal=CredentialsRefused)
-        try:
-            async with asyncio.timeout(self._timeout), asyncio.TaskGroup() as group:
-                for batch in batches:
-                    group.create_task(self._read_batch(fetch, batch))
-                for ref in alone:
-                    group.create_task(self._read(fetch, ref))
-        except TimeoutError:
-            fetch.end(timed_out(self._place))
-        return fetch.result(refs)
+        async with asyncio.TaskGroup() as group:
+            for batch in batches:
+                group.create_task(self._read_batch(fetch, batch))
+            for ref in alone:
+                group.create_task(self._read_one(fetch, ref))
 
-    async def find(self, query: Query, *, page: str = "") -> Found:
-        found: Found | NotFound | ProviderError | None = None
-        try:
-            async with asyncio.timeout(self._timeout):
-                found = await self._calls.run(
-                    LIST, partial(self._list, query, page), outcome=outcome_word
-                )
-        except TimeoutError:
-            found = timed_out(self._place)
-        if isinstance(found, Found):
-            return found
-        raise found if isinstance(found, ProviderError) else not_understood(self._place)
+    async def _search(self, query: Query, page: str) -> Found | Outcome | None:
+        return await self._calls.run(LIST, partial(self._list, query, page), outcome=outcome_word)
 
-    async def check(self) -> None:
-        problem: Outcome | None = None
-        try:
-            async with asyncio.timeout(self._timeout):
-                problem = await self._calls.run(
-                    GET, partial(self._get, CHECK_KEY, {}), outcome=outcome_word
-                )
-        except TimeoutError:
-            problem = timed_out(self._place)
-        denied = isinstance(problem, AccessDenied) and not isinstance(problem, CredentialsRefused)
-        if isinstance(problem, ProviderError) and not denied:
-            raise problem
+    async def _try(self) -> Outcome | None:
+        key = self._prefix + CHECK_KEY
+        return await self._calls.run(GET, partial(self._get, key, {}), outcome=outcome_word)
 
-    async def close(self) -> None:
-        self._boto.close()
-
-    async def _read(self, fetch: Fetching, ref: Ref) -> None:
+    async def _read_one(self, fetch: Fetching, ref: Ref) -> None:
         operation, call = GET, partial(self._describe, ref.key)
         if ref.metadata:
             operation = DESCRIBE
@@ -182,7 +137,7 @@ class SecretsManagerClient:
                 break
         async with asyncio.TaskGroup() as group:
             for secret_id in left:
-                group.create_task(self._read(fetch, Ref(secret_id)))
+                group.create_task(self._read_one(fetch, Ref(secret_id)))
 
     def _remember_denial(self) -> None:
         self._batch_denied = True
@@ -210,19 +165,20 @@ class SecretsManagerClient:
                 return not_understood(self._place)
             if answer.get("DeletedDate"):
                 return NotFound()
-            return SecretValue(search.tags_json(answer))
+            return SecretValue(tags_json(answer.get("Tags")))
         except Exception as error:  # noqa: BLE001 - the edge to the SDK
             return failure(error, Call(self._place, DESCRIBE, key))
 
     def _list(self, query: Query, page: str) -> Found | NotFound | ProviderError:
         try:
             more = {"NextToken": page} if page else {}
-            answer = self._boto.list_secrets(
-                MaxResults=search.PAGE, Filters=search.filters(query), **more
-            )
+            filters = search.filters(self._under_prefix(query))
+            answer = self._boto.list_secrets(MaxResults=search.PAGE, Filters=filters, **more)
             if "SecretList" not in answer:
                 return not_understood(self._place)
-            return Found(search.matching(query, answer), answer.get("NextToken") or "")
+            return Found(
+                search.matching(query, answer, self._prefix), answer.get("NextToken") or ""
+            )
         except Exception as error:  # noqa: BLE001 - the edge to the SDK
             return failure(error, Call(self._place, LIST))
 
@@ -237,7 +193,7 @@ class SecretsManagerClient:
             return failure(error, Call(self._place, BATCH_GET))
 
 
-def _matched(place: str, batch: Sequence[str], answer: Mapping[str, Any]) -> dict[str, Outcome]:
+def _matched(place: Place, batch: Sequence[str], answer: Mapping[str, Any]) -> dict[str, Outcome]:
     outcomes: dict[str, Outcome] = {}
     for entry in answer.get("Errors") or ():
         for secret_id in ids.answered_by_error(batch, entry.get("SecretId") or ""):

@@ -1,4 +1,4 @@
-"""boto3: the one session, credentials, and clients.
+"""boto3: the one session, and the clients that are made of it.
 
 A session costs 38 ms and 8 MiB, a client of a shared session 2 ms and next to nothing, so all
 stores share one and give their credentials to their client. The session also shares what the
@@ -25,6 +25,8 @@ from syncret.providers.aws.config import (
     AwsConfig,
 )
 from syncret.providers.aws.errors import Call, CredentialsRefused, failure
+from syncret.providers.aws.keys import Keys
+from syncret.providers.aws.services import Place
 from syncret.providers.base import SecretValue
 
 _LOGGERS: Final = ("boto3", "botocore", "s3transfer", "urllib3")
@@ -55,31 +57,40 @@ class AwsSession:
         self._timing = timing
         self._lock = threading.Lock()
         self._session: Any = None
+        self._credentials: Any = None
 
     def client(
-        self, service: str, config: AwsConfig, credentials: Mapping[str, SecretValue], *, pool: int
+        self,
+        place: Place,
+        endpoint: str,
+        credentials: Any = None,
+        *,
+        pool: int,
+        signed: bool = True,
     ) -> Any:
-        """A boto3 client, or the ProviderError that keeps it from being made. Blocks."""
+        """A boto3 client, or the ProviderError that keeps it from being made. Blocks.
+
+        ``credentials``: as botocore has them; None: those of the SDK's own chain. Without
+        ``signed`` there are none. ``pool``: connections that are kept.
+        """
         try:
-            given = _static(config, credentials)
             with self._lock:
                 session = self._load()
-                return session.client(
-                    service,
-                    region_name=config.region,
-                    endpoint_url=config.endpoint or None,
-                    config=self._config(pool),
-                    **given,
-                )
-        except ProviderError as error:
-            return error.with_traceback(None)
+                self._credentials.given = credentials
+                try:
+                    return session.client(
+                        place.service.sdk,
+                        region_name=place.region,
+                        endpoint_url=endpoint or None,
+                        config=self._config(pool, signed=signed),
+                    )
+                finally:
+                    self._credentials.given = None
         except ValueError:
             # What botocore raises for an endpoint or a region that cannot be put into a URL.
-            return ProviderRejected(
-                f"{config.place} cannot be addressed: correct region and endpoint."
-            )
+            return ProviderRejected(f"{place} cannot be addressed: correct region and endpoint.")
         except Exception as error:  # noqa: BLE001 - the edge to the SDK
-            problem = failure(error, Call(config.place, "connect"))
+            problem = failure(error, Call(place, "connect"))
             assert isinstance(problem, ProviderError)  # noqa: S101 - no service was asked
             return problem
 
@@ -87,14 +98,18 @@ class AwsSession:
         if self._session is None:
             import boto3
 
+            from syncret.providers.aws.sdk import GivenCredentials
+
             for name in _LOGGERS:
                 logger = logging.getLogger(name)
                 if logger.level < logging.WARNING:  # NOTSET included: it would ask the root
                     logger.setLevel(logging.WARNING)
-            self._session = boto3.session.Session()
+            self._credentials = GivenCredentials()
+            self._session = boto3.session.Session(botocore_session=self._credentials)
         return self._session
 
-    def _config(self, pool: int) -> Any:
+    def _config(self, pool: int, *, signed: bool) -> Any:
+        from botocore import UNSIGNED
         from botocore.config import Config
 
         return Config(
@@ -104,16 +119,12 @@ class AwsSession:
             max_pool_connections=pool,
             tcp_keepalive=True,
             user_agent_extra=f"syncret/{__version__}",
+            signature_version=None if signed else UNSIGNED,
         )
 
 
-def _static(config: AwsConfig, credentials: Mapping[str, SecretValue]) -> dict[str, str]:
-    """The parameters that replace the SDK's chain; none if the store names no credentials."""
-    parameters = {
-        ACCESS_KEY_ID: "aws_access_key_id",
-        SECRET_ACCESS_KEY: "aws_secret_access_key",
-        SESSION_TOKEN: "aws_session_token",
-    }
+def static_keys(config: AwsConfig, credentials: Mapping[str, SecretValue]) -> Keys | None:
+    """The access key that a store names; None if it names none. Raises CredentialsRefused."""
     given: dict[str, str] = {}
     for name, reference in config.credentials:
         # The line break that "echo" and editors add is no part of a key.
@@ -124,5 +135,7 @@ def _static(config: AwsConfig, credentials: Mapping[str, SecretValue]) -> dict[s
                 f'the Secret "{reference.name}" is empty or holds blanks or other than ASCII '
                 "characters. Correct it."
             )
-        given[parameters[name]] = value.decode("ascii")
-    return given
+        given[name] = value.decode("ascii")
+    if not given:
+        return None
+    return Keys(given[ACCESS_KEY_ID], given[SECRET_ACCESS_KEY], given.get(SESSION_TOKEN))

@@ -21,9 +21,11 @@ from syncret.providers.aws.errors import (
     outcome_word,
     service_failure,
 )
+from syncret.providers.aws.services import PARAMETER_STORE, SECRETS_MANAGER, Place
 from syncret.providers.base import NotFound, SecretValue
 
-CALL = Call("AWS Secrets Manager in eu-central-1", "GetSecretValue", "team/db")
+CALL = Call(Place(SECRETS_MANAGER, "eu-central-1"), "GetSecretValue", "team/db")
+PARAMETER = Call(Place(PARAMETER_STORE, "eu-central-1"), "GetParameters", "/team/db")
 CANARY = "canary-4711"
 
 
@@ -51,6 +53,17 @@ def client_error(
         (client_error("UnrecognizedClientException"), CredentialsRefused, "not known"),
         (client_error("InvalidSignatureException"), CredentialsRefused, "signature"),
         (client_error("RequestExpired"), CredentialsRefused, "clock"),
+        (
+            client_error("InvalidSignatureException", text="Signature expired: 2015 is earlier"),
+            CredentialsRefused,
+            "check the clock",
+        ),
+        (
+            client_error("SignatureDoesNotMatch", text="Signature not yet current: 2099 is later"),
+            CredentialsRefused,
+            "check the clock",
+        ),
+        (client_error("InternalServerError"), ProviderUnavailable, "internal error"),
         (client_error("403", status=403), CredentialsRefused, "HTTP 403"),
         (client_error("ThrottlingException"), Throttled, "throttles"),
         (client_error("429", status=429), Throttled, "throttles"),
@@ -129,6 +142,33 @@ def test_each_failure_is_told_in_our_words(
 )
 def test_what_is_not_there_is_a_value(code: str, text: str, expected: NotFound) -> None:
     assert service_failure(code, text, CALL) == expected
+
+
+@pytest.mark.parametrize(
+    ("code", "text", "expected"),
+    [
+        ("ParameterNotFound", "", NotFound()),
+        ("InvalidResourceId", "", NotFound()),
+        ("ParameterVersionNotFound", "", NotFound(version_missing=True)),
+    ],
+)
+def test_what_parameter_store_does_not_have(code: str, text: str, expected: NotFound) -> None:
+    assert service_failure(code, text, PARAMETER) == expected
+
+
+@pytest.mark.parametrize(
+    ("code", "text", "says"),
+    [
+        ("AccessDeniedException", "", "allow ssm:GetParameters on this parameter"),
+        ("AccessDeniedException", "not authorized to perform: kms:Decrypt", "kms:Decrypt"),
+        ("InvalidKeyId", "", "see that it is enabled"),
+    ],
+)
+def test_what_parameter_store_denies(code: str, text: str, says: str) -> None:
+    problem = service_failure(code, text, PARAMETER)
+    assert isinstance(problem, AccessDenied)
+    assert says in problem.message
+    assert "AWS Parameter Store in eu-central-1" in problem.message
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,9 @@ import pytest
 from syncret.errors import AccessDenied, ProviderRejected
 from syncret.providers.aws.config import AwsConfig
 from syncret.providers.aws.errors import CredentialsRefused
-from syncret.providers.aws.session import AwsSession, Timing
+from syncret.providers.aws.keys import Keys
+from syncret.providers.aws.services import STS, Place
+from syncret.providers.aws.session import AwsSession, Timing, static_keys
 from syncret.providers.base import SecretKeyRef, SecretValue
 
 CONFIG = AwsConfig(
@@ -41,7 +43,7 @@ def no_identity(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def make(config: AwsConfig, credentials: dict[str, SecretValue], session: Any = None) -> Any:
     session = session or AwsSession(Timing())
-    return session.client("secretsmanager", config, credentials, pool=2)
+    return session.client(config.place, config.endpoint, static_keys(config, credentials), pool=2)
 
 
 def used(client: Any) -> tuple[str, str, str | None]:
@@ -80,10 +82,10 @@ def test_unusable_credentials_never_become_the_operators(
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAOPERATOR")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "operators")
     given = secret(accessKeyID=b"AKIAFAKE", secretAccessKey=b"fake", sessionToken=b"token")
-    problem = make(TOKEN_CONFIG, given | secret(**{name: value}))
-    assert isinstance(problem, CredentialsRefused)
-    assert dict(TOKEN_CONFIG.credentials)[name].key in problem.message
-    assert "broken" not in problem.message
+    with pytest.raises(CredentialsRefused) as raised:
+        make(TOKEN_CONFIG, given | secret(**{name: value}))
+    assert dict(TOKEN_CONFIG.credentials)[name].key in raised.value.message
+    assert "broken" not in raised.value.message
 
 
 @pytest.mark.parametrize(
@@ -104,6 +106,26 @@ def test_a_broken_setup_of_the_operator_is_its_identity(monkeypatch: pytest.Monk
     assert "no-such-profile" not in problem.message
 
 
+def test_clients_do_not_sign_with_each_others_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAOPERATOR")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "operators")
+    session = AwsSession(Timing())
+    first = session.client(CONFIG.place, "", Keys("AKIAFIRST", "x"), pool=1)
+    own = session.client(CONFIG.place, "", pool=1)
+    second = session.client(CONFIG.place, "", Keys("AKIASECOND", "x", "token"), pool=1)
+    assert [used(client)[0] for client in (first, own, second)] == [
+        "AKIAFIRST",
+        "AKIAOPERATOR",
+        "AKIASECOND",
+    ]
+
+
+def test_roles_are_assumed_in_the_region_of_the_store() -> None:
+    """Not at the global address, which is another region's."""
+    client = AwsSession(Timing()).client(Place(STS, "eu-central-1"), "", Keys("a", "b"), pool=1)
+    assert client.meta.endpoint_url == "https://sts.eu-central-1.amazonaws.com"
+
+
 def test_all_clients_come_from_one_session() -> None:
     session = AwsSession(Timing())
     given = secret(accessKeyID=b"AKIAFAKE", secretAccessKey=b"fake")
@@ -115,9 +137,7 @@ def test_all_clients_come_from_one_session() -> None:
 
 def test_the_sdk_is_told_our_limits() -> None:
     session = AwsSession(Timing(connect=1.5, read=2.5, attempts=3))
-    client = session.client(
-        "secretsmanager", CONFIG, secret(accessKeyID=b"a", secretAccessKey=b"b"), pool=7
-    )
+    client = session.client(CONFIG.place, CONFIG.endpoint, Keys("a", "b"), pool=7)
     config = client.meta.config
     assert (config.connect_timeout, config.read_timeout) == (1.5, 2.5)
     assert config.retries == {"mode": "standard", "total_max_attempts": 3}

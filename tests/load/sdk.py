@@ -39,6 +39,17 @@ def secrets_manager(task: Task, timed: Timed) -> dict[str, float]:
     return _threaded(one, parts, timed)
 
 
+def parameter_store(task: Task, timed: Timed) -> dict[str, float]:
+    """GetParameters, ten at a time."""
+    client = _boto("ssm", task)
+
+    def one(part: list[str]) -> None:
+        answer = client.get_parameters(Names=part, WithDecryption=True)
+        assert len([entry["Value"] for entry in answer["Parameters"]]) == len(part)
+
+    return _threaded(one, _parts(task.keys, 10), timed)
+
+
 def _boto(service: str, task: Task) -> Any:
     import boto3
     from botocore.config import Config
@@ -72,4 +83,5 @@ def _threaded(
 #: By the name under which the benchmark knows the store.
 READERS: Final[Mapping[str, Callable[[Task, Timed], dict[str, float]]]] = {
     "aws-secrets-manager": secrets_manager,
+    "aws-parameter-store": parameter_store,
 }

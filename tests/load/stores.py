@@ -114,26 +114,41 @@ async def _secrets_manager(size: int) -> AsyncIterator[Shelf]:
                 client.create_secret(Name=key, SecretString=f"value of {key}")
 
         await asyncio.to_thread(put)
-        reference = {"name": "aws", "namespace": "syncret"}
-        yield Shelf(
-            "aws",
-            {
-                "service": "SecretsManager",
-                "region": REGION,
-                "endpoint": moto.endpoint,
-                "auth": {
-                    "secretRef": {
-                        "accessKeyIDSecretRef": {**reference, "key": "id"},
-                        "secretAccessKeySecretRef": {**reference, "key": "secret"},
-                    }
-                },
-            },
-            {"accessKeyID": ACCESS_KEY, "secretAccessKey": SECRET_KEY},
-            keys,
-        )
+        yield _aws("SecretsManager", moto, keys)
+
+
+@asynccontextmanager
+async def _parameter_store(size: int) -> AsyncIterator[Shelf]:
+    with _processes() as processes:
+        moto = Moto(processes)
+        client = moto.client("ssm")
+        keys = [f"/bench/{number}" for number in range(size)]
+
+        def put() -> None:
+            for key in keys:
+                client.put_parameter(Name=key, Value=f"value of {key}", Type="SecureString")
+
+        await asyncio.to_thread(put)
+        yield _aws("ParameterStore", moto, keys)
+
+
+def _aws(service: str, moto: Moto, keys: list[str]) -> Shelf:
+    reference = {"name": "aws", "namespace": "syncret"}
+    selectors = {
+        "accessKeyIDSecretRef": {**reference, "key": "id"},
+        "secretAccessKeySecretRef": {**reference, "key": "secret"},
+    }
+    spec = {
+        "service": service,
+        "region": REGION,
+        "endpoint": moto.endpoint,
+        "auth": {"secretRef": selectors},
+    }
+    return Shelf("aws", spec, {"accessKeyID": ACCESS_KEY, "secretAccessKey": SECRET_KEY}, keys)
 
 
 #: By the names of ``load.sdk.READERS``.
 SHELVES: Final[dict[str, Callable[[int], Opened]]] = {
     "aws-secrets-manager": _secrets_manager,
+    "aws-parameter-store": _parameter_store,
 }

@@ -2,9 +2,9 @@
 
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
@@ -15,13 +15,17 @@ from contract.file import FileHarness
 from contract.harness import Ability, Fault, Identity, Lacks, ProviderHarness, lacks
 from contract.kubernetes import Cluster, KubernetesHarness
 from contract.opened import Opener
+from contract.vault import VaultHarness
 from contract.webhook import WebhookHarness
-from testbed.binaries import API_SERVER, ensure
+from testbed.binaries import API_SERVER, VAULT, ensure
 from testbed.controlplane import ControlPlane
 from testbed.jsonapi import JsonApi
 from testbed.moto import Moto
 from testbed.processes import Processes
 from testbed.progress import Progress
+from testbed.vault import Vault
+
+HERE: Final = Path(__file__).parent
 
 #: The fixture that runs the real part, and the harness made from that, by the provider's name; of a
 #: provider with several kinds of store, by the kind as well.
@@ -30,6 +34,7 @@ HARNESSES: dict[str, tuple[str, Callable[..., ProviderHarness]]] = {
     "fake": ("nothing", FakeHarness),
     "file": ("directory", FileHarness),
     "kubernetes": ("apiserver", KubernetesHarness),
+    "vault": ("vault_server", VaultHarness),
     "webhook": ("json_api", WebhookHarness),
     "aws-parameter-store": ("moto", ParameterStoreHarness),
 }
@@ -45,6 +50,13 @@ def _skip_what_is_lacking(test: Any, lacking: Lacks) -> None:
     for one in needed:
         if isinstance(one, Ability | Fault | Identity) and one in lacking:
             pytest.skip(f"{test.callspec.params['harness']}: {lacking[one]}")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A test's own time counts, and not that of building what it runs against."""
+    for item in items:
+        if item.path.is_relative_to(HERE) and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(300, func_only=True))
 
 
 @pytest.fixture(scope="session")
@@ -92,6 +104,15 @@ def json_api() -> Iterator[JsonApi]:
     api.close()
 
 
+@pytest.fixture(scope="session")
+def vault_server(request: pytest.FixtureRequest, processes: Processes) -> Vault:
+    """Vault, which is built where it is not in the cache, for all to see."""
+    capture = request.config.pluginmanager.getplugin("capturemanager")
+    with capture.global_and_fixture_disabled() if capture else nullcontext():
+        ensure(VAULT, progress=Progress(sys.stderr))
+    return Vault(processes)
+
+
 @pytest.fixture(params=sorted(HARNESSES))
 def harness(request: pytest.FixtureRequest) -> Iterator[ProviderHarness]:
     """Every provider in turn."""
@@ -116,6 +137,14 @@ def aws(moto: Moto) -> Iterator[AwsHarness]:
 def parameters(moto: Moto) -> Iterator[ParameterStoreHarness]:
     """Parameter Store, for what only that does."""
     harness = ParameterStoreHarness(moto)
+    yield harness
+    harness.close()
+
+
+@pytest.fixture
+def vault(vault_server: Vault) -> Iterator[VaultHarness]:
+    """Vault, for what only Vault does."""
+    harness = VaultHarness(vault_server)
     yield harness
     harness.close()
 

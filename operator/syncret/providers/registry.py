@@ -47,10 +47,17 @@ def _webhook(bounds: Bounds) -> Provider:
     return WebhookProvider(bounds)
 
 
+def _vault() -> Provider:
+    from syncret.providers.vault.provider import VaultProvider
+
+    return VaultProvider()
+
+
 #: The key under ``spec.provider`` and what makes the provider.
 _PROVIDERS: Final[Mapping[str, Callable[[], Provider]]] = {
     "aws": _aws,
     "fake": _fake,
+    "vault": _vault,
 }
 
 #: The same, of providers whose stores reach no further than an administrator lets them.

@@ -1,0 +1,294 @@
+"""One token for all readers of a store: login, renewal, loss.
+
+A store logs in once, however many read. The token is renewed in the background when two thirds of
+its life are over. Where it cannot be (a batch token, one that is not renewable, one whose maximum
+life comes near), a new login takes its place before it ends; readers notice nothing. If Vault does
+not know the token any more, whoever hears of it first logs in anew, for all.
+
+A token that is given is renewed as well, if Vault says that it can be, and it lets itself. It is
+never given back: it is somebody else's. Tokens of our own logins are, when the store is closed:
+reads of key/value engines make no leases that would end with them.
+
+The timers run by a clock that is passed in; what blocks runs through :class:`Calls`.
+"""
+
+import asyncio
+import copy
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final
+
+from syncret.clock import Clock, TimerHandle
+from syncret.errors import ProviderError, ProviderTimeout, ProviderUnavailable, Throttled
+from syncret.providers.calls import Calls
+from syncret.providers.vault.answers import (
+    Answer,
+    Call,
+    CredentialsRefused,
+    TokenRefused,
+    not_understood,
+    outcome_word,
+    problem,
+    timed_out,
+)
+from syncret.providers.vault.login import LOGIN, Lease, Login, lease_of
+from syncret.providers.vault.timing import Timing
+from syncret.providers.vault.wire import Token, Wire
+
+logger = logging.getLogger("syncret.providers.vault")
+
+RENEW: Final = "RenewSelf"
+LOOKUP: Final = "LookupSelf"
+REVOKE: Final = "RevokeSelf"
+
+#: The part of a token's life after which it is renewed, less up to a tenth of that by chance, so
+#: that a thousand stores that were opened together do not renew together.
+_RENEW_AT: Final = 2 / 3
+_JITTER: Final = 0.1
+
+#: A renewal that gives less than this part of the first life shows that the maximum comes near.
+_ENOUGH: Final = 0.5
+
+#: What may go over: the token is kept, and it is tried again.
+_PASSING: Final = (Throttled, ProviderTimeout, ProviderUnavailable)
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """The token in use. ``ends`` by the monotonic clock, infinity for none."""
+
+    number: int
+    lease: Lease
+    first_ttl: float
+    ends: float
+
+
+class Tokens:
+    """The token of one open store."""
+
+    def __init__(
+        self,
+        login: Login,
+        *,
+        wire: Wire,
+        calls: Calls,
+        place: str,
+        given: bool,
+        timing: Timing,
+        clock: Clock,
+        chance: Callable[[], float],
+    ) -> None:
+        """``chance``: a number from 0 up to 1, another each time."""
+        self._login = login
+        self._wire = wire
+        self._calls = calls
+        self._place = place
+        self._given = given
+        self._timing = timing
+        self._clock = clock
+        self._chance = chance
+        self._held: _Held | None = None
+        self._logging_in: asyncio.Task[ProviderError | None] | None = None
+        self._timer: TimerHandle | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._closed = False
+        #: Whether plain words of Vault were seen to mean a policy: see :meth:`replace`.
+        self.plain_means_policy = False
+
+    async def ready(self) -> ProviderError | None:
+        """Sees to it that there is a token; what keeps it from that."""
+        held = self._held
+        if self._given:  # whether it has ended is for Vault to say
+            return None if held is not None else self._take_given()
+        if held is not None and self._clock.monotonic() < held.ends:
+            return None
+        return await self._log_in()
+
+    async def replace(self, refused: TokenRefused) -> ProviderError | None:
+        """Sees to it that there is another token than the one that Vault refused.
+
+        Returns what keeps it from that: the refusal itself where no login can help. The same words
+        may mean that a policy denies, from servers that do not tell the two apart. One login shows
+        it: :meth:`settle` is told what came of it.
+        """
+        if self._given or (not refused.sure and self.plain_means_policy):
+            return refused
+        held = self._held
+        if held is not None and held.number != refused.number:
+            return None  # somebody was faster
+        return await self._log_in()
+
+    def settle(self, outcome: object) -> None:
+        """What came of a read with a token that was made because another was refused."""
+        if isinstance(outcome, TokenRefused) and not outcome.sure:
+            self.plain_means_policy = True
+
+    async def close(self) -> None:
+        """Ends what runs, and gives back a token of our own login."""
+        self._closed = True
+        self._schedule(None)
+        tasks = [*self._tasks, *([self._logging_in] if self._logging_in else [])]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        held, self._held = self._held, None
+        if held is None or self._given or held.lease.batch:
+            return
+        try:
+            async with asyncio.timeout(self._timing.close):
+                await self._ask(REVOKE, lambda client: client.auth.token.revoke_self())
+        except TimeoutError:
+            pass  # it ends by itself
+
+    def _take_given(self) -> ProviderError | None:
+        try:
+            lease = self._login.given()
+        except CredentialsRefused as error:
+            return error.with_traceback(None)
+        self._hold(lease)
+        self._schedule(self._timing.look, self._look)
+        return None
+
+    async def _log_in(self) -> ProviderError | None:
+        """Logs in, once for all who want it now; what keeps it from that, a copy for each."""
+        if self._logging_in is None:
+            self._logging_in = asyncio.create_task(self._one_login(), name="log in to Vault")
+        # A reader that is cancelled must not take the login from the others.
+        return copy.copy(await asyncio.shield(self._logging_in))
+
+    async def _one_login(self) -> ProviderError | None:
+        lease: Lease | ProviderError | None
+        try:
+            async with asyncio.timeout(self._timing.total):
+                call = await self._login.prepare()
+                lease = await self._calls.run(LOGIN, call, outcome=outcome_word)
+        except TimeoutError:
+            lease = timed_out(self._place)
+        except ProviderError as error:
+            lease = error.with_traceback(None)
+        finally:
+            self._logging_in = None
+        if not isinstance(lease, Lease):
+            return lease or not_understood(self._place)
+        held = self._hold(lease)
+        self._schedule(self._due(lease.ttl) if lease.ttl else None, partial(self._renew, held))
+        return None
+
+    def _hold(self, lease: Lease, *, instead_of: _Held | None = None) -> _Held:
+        now = self._clock.monotonic()
+        if instead_of is not None:
+            number, first = instead_of.number, instead_of.first_ttl
+        else:
+            number, first = self._wire.token.number + 1, lease.ttl
+        self._held = _Held(
+            number=number,
+            lease=lease,
+            first_ttl=max(first, lease.ttl) if self._given else first,
+            ends=now + lease.ttl if lease.ttl else float("inf"),
+        )
+        self._wire.token = Token(number, lease.token)
+        return self._held
+
+    async def _look(self) -> None:
+        """How long a given token lives, and whether it can be renewed."""
+        held = self._held
+        answer = await self._ask(LOOKUP, lambda client: client.auth.token.lookup_self())
+        if held is None or held is not self._held:
+            return
+        if isinstance(answer, _PASSING):
+            self._schedule(self._timing.look, self._look)
+            return
+        data = answer.body.get("data") if isinstance(answer, Answer) else None
+        if not isinstance(data, dict) or not data.get("renewable") or not data.get("ttl"):
+            return  # it has no end, cannot be renewed, or may not look at itself
+        lease = Lease(held.lease.token, float(data["ttl"]), renewable=True)
+        # Not its end: what Vault says of a token that was given counts for more than our clock.
+        self._schedule(self._due(lease.ttl), partial(self._renew, held))
+
+    async def _renew(self, held: _Held) -> None:
+        """Renews the token, or logs in anew; what fails for now is tried again while it lasts."""
+        if held is not self._held:
+            return
+        renewed: Lease | ProviderError | None = None
+        if self._given or (held.lease.renewable and not held.lease.batch):
+            renewed = await self._renewed(held)
+            if held is not self._held:
+                return
+        if isinstance(renewed, Lease) and self._is_enough(renewed, held):
+            kept = self._hold(renewed, instead_of=held)
+            self._schedule(self._due(renewed.ttl), partial(self._renew, kept))
+        elif isinstance(renewed, _PASSING):
+            self._try_again(held)
+        elif self._given:
+            if isinstance(renewed, ProviderError):
+                logger.info(
+                    "The token for %s cannot be renewed: its policies have to allow "
+                    '"update" on auth/token/renew-self. It is used until it ends.',
+                    self._place,
+                )
+        else:
+            failed = await self._log_in()
+            if failed is not None:
+                logger.warning("No new token for %s yet: %s", self._place, failed.message)
+                self._try_again(held)
+
+    def _is_enough(self, renewed: Lease, held: _Held) -> bool:
+        if self._given:
+            return renewed.ttl > self._timing.pause
+        return renewed.ttl >= held.first_ttl * _ENOUGH
+
+    def _try_again(self, held: _Held) -> None:
+        if held is not self._held:
+            return
+        left = held.ends - self._clock.monotonic() if held.ends != float("inf") else 60.0
+        if left > 0:
+            self._schedule(max(self._timing.pause, left / 3), partial(self._renew, held))
+        # Otherwise whoever reads next logs in.
+
+    async def _renewed(self, held: _Held) -> Lease | ProviderError:
+        answer = await self._ask(RENEW, lambda client: client.auth.token.renew_self())
+        if isinstance(answer, ProviderError):
+            return answer
+        lease = lease_of(answer)
+        if lease is None:
+            return not_understood(self._place)
+        return Lease(held.lease.token, lease.ttl, lease.renewable)
+
+    async def _ask(self, operation: str, call: Callable[[Any], Any]) -> Answer | ProviderError:
+        """One call about the token itself."""
+
+        def asked() -> Answer | ProviderError:
+            answer = self._wire.ask(call, own=True)
+            if isinstance(answer, ProviderError) or answer.ok:
+                return answer
+            found = problem(answer, Call(self._place, operation))
+            return found if isinstance(found, ProviderError) else not_understood(self._place)
+
+        try:
+            async with asyncio.timeout(self._timing.total):
+                answer = await self._calls.run(operation, asked, outcome=outcome_word)
+        except TimeoutError:
+            answer = timed_out(self._place)
+        return answer or not_understood(self._place)
+
+    def _due(self, ttl: float) -> float:
+        return ttl * _RENEW_AT * (1 - _JITTER * self._chance())
+
+    def _schedule(
+        self, seconds: float | None, work: Callable[[], Awaitable[None]] | None = None
+    ) -> None:
+        """Does that next, in the background, and nothing that was planned before."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if seconds is None or work is None or self._closed:
+            return
+
+        def begin() -> None:
+            task = asyncio.ensure_future(work())
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+        self._timer = self._clock.call_at(self._clock.monotonic() + seconds, begin)

@@ -9,6 +9,7 @@ from syncret.convert.copying import copied
 from syncret.convert.fields import shapes
 from syncret.convert.providers import rearranged
 from syncret.convert.result import Body, Result
+from syncret.convert.vault import convert_vault
 
 
 def convert_spec(kind: str, spec: Mapping[str, Any], result: Result) -> Body | None:
@@ -50,6 +51,7 @@ def _part(name: str, part: Any, kind: str, result: Result) -> Any:
 #: Of providers whose identities are said in other words.
 _PARTS: Final[Mapping[str, Callable[[Mapping[str, Any], str, Result], Body]]] = {
     "aws": convert_aws,
+    "vault": convert_vault,
 }
 
 

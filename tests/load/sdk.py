@@ -64,6 +64,21 @@ def _boto(service: str, task: Task) -> Any:
     )
 
 
+def vault(task: Task, timed: Timed) -> dict[str, float]:
+    """hvac, a secret in a call: there is no batch."""
+    import hvac
+
+    client = hvac.Client(url=task.spec["server"], token=task.credentials["token"])
+
+    def one(part: list[str]) -> None:
+        answer = client.secrets.kv.v2.read_secret_version(
+            part[0], mount_point=task.spec["path"], raise_on_deleted_version=False
+        )
+        assert answer["data"]["data"]["value"]
+
+    return _threaded(one, _parts(task.keys, 1), timed)
+
+
 def _parts(keys: list[str], size: int) -> list[list[str]]:
     return [keys[start : start + size] for start in range(0, len(keys), size)]
 
@@ -84,4 +99,5 @@ def _threaded(
 READERS: Final[Mapping[str, Callable[[Task, Timed], dict[str, float]]]] = {
     "aws-secrets-manager": secrets_manager,
     "aws-parameter-store": parameter_store,
+    "vault": vault,
 }

@@ -19,6 +19,7 @@ from typing import Any, Final
 from load.bench import Bench
 from testbed.moto import ACCESS_KEY, REGION, SECRET_KEY, Moto
 from testbed.processes import Processes
+from testbed.vault import Vault
 
 #: The targets of the issue: our time to the SDK's; MiB of one more store; of a start, with seconds.
 _RATIO: Final = 1.2
@@ -147,8 +148,30 @@ def _aws(service: str, moto: Moto, keys: list[str]) -> Shelf:
     return Shelf("aws", spec, {"accessKeyID": ACCESS_KEY, "secretAccessKey": SECRET_KEY}, keys)
 
 
+@asynccontextmanager
+async def _vault(size: int) -> AsyncIterator[Shelf]:
+    with _processes() as processes:
+        vault = Vault(processes)
+        keys = [f"bench/{number}" for number in range(size)]
+
+        def put() -> None:
+            for key in keys:
+                vault.call("POST", f"secret/data/{key}", {"data": {"value": f"value of {key}"}})
+
+        await asyncio.to_thread(put)
+        vault.policy("bench", 'path "secret/*" { capabilities = ["read"] }')
+        reference = {"name": "vault", "namespace": "syncret", "key": "token"}
+        yield Shelf(
+            "vault",
+            {"server": vault.address, "path": "secret", "auth": {"tokenSecretRef": reference}},
+            {"token": vault.make_token(policies=["bench"])},
+            keys,
+        )
+
+
 #: By the names of ``load.sdk.READERS``.
 SHELVES: Final[dict[str, Callable[[int], Opened]]] = {
     "aws-secrets-manager": _secrets_manager,
     "aws-parameter-store": _parameter_store,
+    "vault": _vault,
 }

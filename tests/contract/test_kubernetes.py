@@ -31,6 +31,9 @@ def data(**values: bytes) -> dict[str, Any]:
     return {"data": {name: base64.b64encode(value).decode() for name, value in values.items()}}
 
 
+CA = {"type": "ConfigMap", "name": "other-cluster", "key": "ca.crt"}
+
+
 def name() -> str:
     return fresh(separator=".")
 
@@ -218,6 +221,40 @@ async def test_a_refused_token_is_replaced_at_once_if_it_is_not_new(
     await client.close()
     assert isinstance(outcome, SecretValue)
     assert observed.outcomes == ["denied", "denied", "ok"]
+
+
+@pytest.mark.parametrize(
+    ("audience", "accepted"), [("https://kubernetes.default.svc", True), ("elsewhere", False)]
+)
+async def test_a_token_for_another_cluster_names_its_audience(
+    kubernetes: KubernetesHarness, audience: str, accepted: bool
+) -> None:
+    """There is one cluster here, which plays the other one: what it takes for itself it accepts."""
+    account = Account(kubernetes.cluster)
+    provider = KubernetesProvider(Bounds())
+    config = provider.parse(
+        {
+            "server": {"url": kubernetes.proxy.url, "caProvider": CA},
+            "remoteNamespace": NAMESPACE,
+            "auth": {"serviceAccount": {"name": READER, "audiences": [audience]}},
+        },
+        cluster_scoped=False,
+    )
+    key = name()
+    kubernetes.write(key, data(a=b"1"))
+    client = await provider.open(
+        config,
+        {"ca": SecretValue(kubernetes.cluster.ca)},
+        observe=Observations(),
+        accounts={"serviceAccount": account},
+    )
+    try:
+        outcome: object = (await client.fetch([Ref(key)]))[Ref(key)]
+    except AccessDenied as error:
+        outcome = error
+    await client.close()
+    assert account.asked == [((audience,), 3600)]
+    assert isinstance(outcome, SecretValue if accepted else AccessDenied)
 
 
 async def test_a_client_certificate_says_who_reads(kubernetes: KubernetesHarness) -> None:

@@ -12,6 +12,7 @@ from contract.aws import AwsHarness
 from contract.aws_parameter_store import ParameterStoreHarness
 from contract.fake import FakeHarness
 from contract.file import FileHarness
+from contract.gcp import GcpHarness
 from contract.harness import Ability, Fault, Identity, Lacks, ProviderHarness, lacks
 from contract.kubernetes import Cluster, KubernetesHarness
 from contract.opened import Opener
@@ -19,6 +20,7 @@ from contract.vault import VaultHarness
 from contract.webhook import WebhookHarness
 from testbed.binaries import API_SERVER, VAULT, ensure
 from testbed.controlplane import ControlPlane
+from testbed.gcp.handle import Gcp
 from testbed.jsonapi import JsonApi
 from testbed.moto import Moto
 from testbed.processes import Processes
@@ -33,6 +35,7 @@ HARNESSES: dict[str, tuple[str, Callable[..., ProviderHarness]]] = {
     "aws": ("moto", AwsHarness),
     "fake": ("nothing", FakeHarness),
     "file": ("directory", FileHarness),
+    "gcpsm": ("google", GcpHarness),
     "kubernetes": ("apiserver", KubernetesHarness),
     "vault": ("vault_server", VaultHarness),
     "webhook": ("json_api", WebhookHarness),
@@ -113,6 +116,11 @@ def vault_server(request: pytest.FixtureRequest, processes: Processes) -> Vault:
     return Vault(processes)
 
 
+@pytest.fixture(scope="session")
+def google(processes: Processes) -> Gcp:
+    return Gcp(processes)
+
+
 @pytest.fixture(params=sorted(HARNESSES))
 def harness(request: pytest.FixtureRequest) -> Iterator[ProviderHarness]:
     """Every provider in turn."""
@@ -145,6 +153,14 @@ def parameters(moto: Moto) -> Iterator[ParameterStoreHarness]:
 def vault(vault_server: Vault) -> Iterator[VaultHarness]:
     """Vault, for what only Vault does."""
     harness = VaultHarness(vault_server)
+    yield harness
+    harness.close()
+
+
+@pytest.fixture
+def gcp(google: Gcp) -> Iterator[GcpHarness]:
+    """Google Cloud, for what only that does."""
+    harness = GcpHarness(google)
     yield harness
     harness.close()
 

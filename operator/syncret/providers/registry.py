@@ -35,6 +35,12 @@ def _file(bounds: Bounds) -> Provider:
     return FileProvider(bounds)
 
 
+def _gcpsm() -> Provider:
+    from syncret.providers.gcp.provider import GcpProvider
+
+    return GcpProvider()
+
+
 def _kubernetes(bounds: Bounds) -> Provider:
     from syncret.providers.kubernetes.provider import KubernetesProvider
 
@@ -57,6 +63,7 @@ def _vault() -> Provider:
 _PROVIDERS: Final[Mapping[str, Callable[[], Provider]]] = {
     "aws": _aws,
     "fake": _fake,
+    "gcpsm": _gcpsm,
     "vault": _vault,
 }
 

@@ -3,6 +3,8 @@
 The same connections in flight as our client has, one client for all, batches where there are any.
 """
 
+import asyncio
+import json
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, Protocol
@@ -25,6 +27,7 @@ Timed = Callable[[Callable[[], None]], dict[str, float]]
 
 #: Calls in flight: those of our client.
 _THREADS: Final = 4
+_STREAMS: Final = 64
 
 
 def secrets_manager(task: Task, timed: Timed) -> dict[str, float]:
@@ -95,9 +98,50 @@ def _threaded(
         return timed(all_of_them)
 
 
+def secret_manager(task: Task, timed: Timed) -> dict[str, float]:
+    """AccessSecretVersion, as many at once as our client makes, with one token for all."""
+    import grpc.aio
+    import urllib3
+    from google.auth.transport.urllib3 import Request
+    from google.cloud.secretmanager_v1 import SecretManagerServiceAsyncClient
+    from google.cloud.secretmanager_v1.services.secret_manager_service import transports
+    from google.oauth2 import service_account
+
+    account: Any = service_account.Credentials
+    request: Any = Request
+    made = account.from_service_account_info(
+        json.loads(task.credentials["secretAccessKey"]),
+        scopes=["https://www.googleapis.com/auth/cloud-platform"],
+    )
+    made.refresh(request(urllib3.PoolManager()))
+    metadata = (("authorization", f"Bearer {made.token}"),)
+    project = task.spec["projectID"]
+
+    async def connect() -> SecretManagerServiceAsyncClient:
+        channel = grpc.aio.insecure_channel(task.spec["endpoint"].removeprefix("http://"))
+        transport = transports.SecretManagerServiceGrpcAsyncIOTransport(channel=channel)
+        return SecretManagerServiceAsyncClient(transport=transport)
+
+    async def read(client: SecretManagerServiceAsyncClient) -> None:
+        turns = asyncio.Semaphore(_STREAMS)
+
+        async def one(key: str) -> None:
+            name = f"projects/{project}/secrets/{key}/versions/latest"
+            async with turns:
+                answer = await client.access_secret_version(name=name, metadata=metadata)
+            assert answer.payload.data
+
+        await asyncio.gather(*(one(key) for key in task.keys))
+
+    with asyncio.Runner() as runner:
+        client = runner.run(connect())
+        return timed(lambda: runner.run(read(client)))
+
+
 #: By the name under which the benchmark knows the store.
 READERS: Final[Mapping[str, Callable[[Task, Timed], dict[str, float]]]] = {
     "aws-secrets-manager": secrets_manager,
     "aws-parameter-store": parameter_store,
     "vault": vault,
+    "gcp-secret-manager": secret_manager,
 }

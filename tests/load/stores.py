@@ -17,6 +17,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 from load.bench import Bench
+from testbed.gcp.handle import PROJECT, Account, Gcp
 from testbed.moto import ACCESS_KEY, REGION, SECRET_KEY, Moto
 from testbed.processes import Processes
 from testbed.vault import Vault
@@ -169,9 +170,35 @@ async def _vault(size: int) -> AsyncIterator[Shelf]:
         )
 
 
+@asynccontextmanager
+async def _secret_manager(size: int) -> AsyncIterator[Shelf]:
+    with _processes() as processes:
+        gcp, account = Gcp(processes), Account()
+        gcp.account(email=account.email, key=account.public, key_id=account.key_id)
+        keys = [f"bench-{number}" for number in range(size)]
+
+        def put() -> None:
+            for key in keys:
+                gcp.put(key, f"value of {key}".encode())
+
+        await asyncio.to_thread(put)
+        reference = {"name": "google", "namespace": "syncret", "key": "key.json"}
+        yield Shelf(
+            "gcpsm",
+            {
+                "projectID": PROJECT,
+                "endpoint": gcp.endpoint,
+                "auth": {"secretRef": {"secretAccessKeySecretRef": reference}},
+            },
+            {"secretAccessKey": account.key_file(f"{gcp.http}/token").decode()},
+            keys,
+        )
+
+
 #: By the names of ``load.sdk.READERS``.
 SHELVES: Final[dict[str, Callable[[int], Opened]]] = {
     "aws-secrets-manager": _secrets_manager,
     "aws-parameter-store": _parameter_store,
     "vault": _vault,
+    "gcp-secret-manager": _secret_manager,
 }

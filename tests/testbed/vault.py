@@ -12,7 +12,6 @@ import contextlib
 import json
 import os
 import secrets
-import shutil
 import sys
 import urllib.error
 import urllib.request
@@ -30,6 +29,19 @@ KUBERNETES_PLUGIN = "vault-plugin-auth-kubernetes"
 AWS_PLUGIN = "vault-plugin-auth-aws"
 
 
+# Vault runs plugins as processes of its own, and leaves them behind when it is killed. So beside
+# each there is a shell that looks whether Vault is still there, and the plugin still itself.
+_PLUGIN = """#!/bin/sh
+vault=$PPID plugin=$$
+(
+  sleep 1
+  while kill -0 $vault && [ /proc/$plugin/exe -ef "{program}" ]; do sleep 1; done
+  [ /proc/$plugin/exe -ef "{program}" ] && kill -9 $plugin
+) </dev/null >/dev/null 2>&1 &
+exec "{program}" "$@"
+"""
+
+
 class VaultError(Exception):
     """Vault refused a request of the test itself; the text is what it said."""
 
@@ -44,8 +56,8 @@ class Vault:
         plugins = folder / "plugins"
         plugins.mkdir(parents=True)
         for plugin in (KUBERNETES_PLUGIN, AWS_PLUGIN):
-            # A copy: the folder may hold nothing else, and Vault refuses symbolic links.
-            shutil.copy(tools[plugin], plugins / plugin)
+            (plugins / plugin).write_text(_PLUGIN.format(program=tools[plugin]))
+            (plugins / plugin).chmod(0o755)
         self.authority = Authority(folder / "pki")
         plain, tls, mutual = free_ports(3)
         self.address = f"http://127.0.0.1:{plain}"

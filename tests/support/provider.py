@@ -5,6 +5,7 @@ import hashlib
 import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -64,7 +65,7 @@ class MemoryClient:
             for ref, version in known.items():
                 outcome = outcomes[ref]
                 if isinstance(outcome, SecretValue) and outcome.version == version:
-                    outcomes[ref] = Unchanged(version)
+                    outcomes[ref] = Unchanged(version, outcome.created)
         self.provider.values_read += sum(isinstance(one, SecretValue) for one in outcomes.values())
         return outcomes
 
@@ -106,7 +107,11 @@ class MemoryClient:
         if ref.metadata:
             return SecretValue(json.dumps(self.provider.tags.get(ref.key, {})).encode())
         data = self._values()[ref.key]
-        return SecretValue(data, version=hashlib.sha256(data).hexdigest()[:12])
+        version = hashlib.sha256(data).hexdigest()[:12]
+        if ref.key in self.provider.made:
+            version, created = "1", self.provider.made[ref.key]
+            return SecretValue(data, version=version, created=created)
+        return SecretValue(data, version=version)
 
 
 @dataclass
@@ -118,6 +123,8 @@ class MemoryProvider:
     shelves: dict[str, dict[str, bytes]] = field(default_factory=dict)
     failures: dict[str, ProviderError] = field(default_factory=dict)
     tags: dict[str, dict[str, str]] = field(default_factory=dict)
+    #: When secrets were made whose only version is "1"; the others' versions follow their values.
+    made: dict[str, datetime] = field(default_factory=dict)
     #: Keys in one page of a search.
     page: int = 2
     #: What reading and checking fail with, while it is set.

@@ -11,7 +11,7 @@ one key is the value of that key; a failure that concerns the whole call is rais
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from types import MappingProxyType
 from typing import Any, Final, NoReturn, Protocol
@@ -112,9 +112,14 @@ class NotFound:
 
 @dataclass(frozen=True, slots=True)
 class Unchanged:
-    """The current version still is the one that the reader knows; its value was not read."""
+    """The current version still is the one that the reader knows; its value was not read.
+
+    ``created``: when it was made, where the store tells it. Stores that count versions begin anew
+    with a secret that was deleted and made again: the time then is another.
+    """
 
     version: str
+    created: datetime | None = field(default=None, compare=False)
 
 
 #: What became of one reference.

@@ -122,16 +122,16 @@ def sources_of(external_secret: ExternalSecret, fetched: Fetched) -> tuple[Sourc
     def rows() -> Iterable[Source]:
         for (store, ref), outcome in fetched.outcomes.items():
             place = "" if store == default else f"{store.kind}/{store.name}"
-            if isinstance(outcome, Unchanged):
-                yield Source(ref.key, outcome.version, store=place)
-            elif isinstance(outcome, SecretValue):
-                yield Source(
-                    ref.key,
-                    outcome.version,
-                    created=rfc3339(outcome.created.timestamp()) if outcome.created else "",
-                    store=place,
-                    expires=rfc3339(outcome.expires.timestamp()) if outcome.expires else "",
-                )
+            if not isinstance(outcome, SecretValue | Unchanged):
+                continue
+            expires = outcome.expires if isinstance(outcome, SecretValue) else None
+            yield Source(
+                ref.key,
+                outcome.version,
+                created=rfc3339(outcome.created.timestamp()) if outcome.created else "",
+                store=place,
+                expires=rfc3339(expires.timestamp()) if expires else "",
+            )
 
     return tuple(islice(rows(), MAX_SOURCES))
 
@@ -141,13 +141,16 @@ def same_versions(
 ) -> bool:
     """Whether what was read is, by its versions, what the Secret was made from.
 
-    False where something is missing or has no version: then only the values tell.
+    False where something is missing or has no version: then only the values tell. So do they where
+    a version was made at another time: the secret was deleted and made again.
     """
     if len(status.sources) != len(fetched.outcomes):
         return False
     read = sources_of(external_secret, fetched)
     return len(read) == len(status.sources) and all(
-        new.version != "" and (new.store, new.key, new.version) == (old.store, old.key, old.version)
+        new.version != ""
+        and (new.store, new.key, new.version) == (old.store, old.key, old.version)
+        and (new.created == old.created or not (new.created and old.created))
         for new, old in zip(read, status.sources, strict=True)
     )
 

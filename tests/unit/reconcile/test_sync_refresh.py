@@ -1,5 +1,6 @@
 """When an ExternalSecret is read again: policies, the annotation, sync windows; and restarts."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -64,6 +65,30 @@ async def test_an_unchanged_version_costs_no_value_and_a_new_one_all_of_them(
     await engine.advance(MINUTES)
     assert password(world) == NEW_PASSWORD
     assert world.secret(NAMESPACE, "db")["other"] == b"other"
+
+
+@pytest.mark.parametrize("tells_versions", [True, False])
+async def test_a_secret_that_was_made_again_is_not_taken_for_the_old_one(
+    world: FakeApiServer, engine: Engine, provider: MemoryProvider, tells_versions: bool
+) -> None:
+    """Where versions are counted, both have a version 1."""
+    provider.tells_versions = tells_versions
+    provider.made["app/db"] = datetime(2026, 1, 1, tzinfo=UTC)
+    edit(world, rollout={"mode": "None"})
+    await engine.settle()
+    await engine.advance(MINUTES)
+    before = writes(world)
+    await engine.advance(MINUTES)
+    assert writes(world) == before
+
+    provider.values["app/db"] = remote(NEW_PASSWORD)
+    provider.made["app/db"] = datetime(2026, 1, 2, tzinfo=UTC)
+    await engine.advance(MINUTES)
+    assert password(world) == NEW_PASSWORD
+    values, before = provider.values_read, writes(world)
+    await engine.advance(MINUTES)
+    assert writes(world) == before
+    assert (provider.values_read == values) is tells_versions
 
 
 # Without the clock

@@ -153,25 +153,29 @@ async def test_what_is_known_is_not_decrypted_again(parameters: Store, opener: O
     assert reads(parameters)[2:] == [(3, False), (1, True)]
 
 
-async def test_a_parameter_made_again_is_not_taken_for_the_old_one(
-    parameters: Store, opener: Opener
-) -> None:
-    """Its versions begin with 1 again."""
+async def test_a_parameter_made_again_has_another_time(parameters: Store, opener: Opener) -> None:
+    """Its versions begin with 1 again, so the engine looks at the time as well."""
     (key,) = made(parameters, 1)
     opened = await opener(parameters)
-    await opened.client.fetch([Ref(key)])
+    first = (await opened.client.fetch([Ref(key)]))[Ref(key)]
+    same = (await opened.client.fetch([Ref(key)], known={Ref(key): "1"}))[Ref(key)]
     parameters.delete(key)
     parameters.put(key, b"another")
-    outcome = (await opened.client.fetch([Ref(key)], known={Ref(key): "1"}))[Ref(key)]
-    assert bytes_of(outcome) == b"another"
+    again = (await opened.client.fetch([Ref(key)], known={Ref(key): "1"}))[Ref(key)]
+    assert isinstance(first, SecretValue)
+    assert isinstance(same, Unchanged)
+    assert isinstance(again, Unchanged)
+    assert first.created == same.created != again.created
 
 
-async def test_a_new_client_believes_no_version(parameters: Store, opener: Opener) -> None:
+async def test_what_another_client_has_read_is_not_decrypted_again(
+    parameters: Store, opener: Opener
+) -> None:
     (key,) = made(parameters, 1)
     opened = await opener(parameters)
-    outcome = (await opened.client.fetch([Ref(key)], known={Ref(key): "1"}))[Ref(key)]
-    assert bytes_of(outcome) == key.encode()
-    assert reads(parameters) == [(1, True)]
+    outcomes = await opened.client.fetch([Ref(key)], known={Ref(key): "1"})
+    assert outcomes == {Ref(key): Unchanged("1")}
+    assert reads(parameters) == [(1, False)]
 
 
 async def test_a_text_that_is_not_encrypted_needs_one_call(

@@ -6,8 +6,7 @@ reading each alone, and read apart from then on, until it can be read.
 
 What tells a version costs a call as well, but no decryption: GetParameters gives a SecureString as
 it is stored if it is not told to decrypt. So where the reader knows a version, that is asked first,
-and only what changed is read again with its decryption. A parameter that is deleted and made again
-begins with version 1 again; its time tells, which is why a version alone is not believed.
+and only what changed is read again with its decryption.
 
 Tags are read one parameter at a time (ListTagsForResource); searches: see ``parameter_search.py``.
 """
@@ -41,8 +40,6 @@ from syncret.providers.calls import THREADS_PER_STORE
 from syncret.providers.fetching import Fetching
 
 T = TypeVar("T")
-K = TypeVar("K")
-V = TypeVar("V")
 
 GET: Final = "GetParameters"
 BY_PATH: Final = "GetParametersByPath"
@@ -56,8 +53,7 @@ CHECK_KEY: Final = "syncret-store-check"
 QUOTA: Final = 40.0
 LIMITS: Final = Limits(batch=parameters.BATCH, concurrency=THREADS_PER_STORE, rate=QUOTA / 2)
 
-# What is remembered of one store: versions that were read, and names that are read apart.
-_MOST_SEEN: Final = 10_000
+# Names that are remembered because they are read apart.
 _MOST_APART: Final = 1_000
 
 
@@ -85,7 +81,6 @@ class ParameterStoreClient(AwsClient):
 
     def __init__(self, boto: Any, **common: Any) -> None:
         super().__init__(boto, **common)
-        self._seen: OrderedDict[str, tuple[str, datetime | None]] = OrderedDict()
         self._apart: OrderedDict[str, None] = OrderedDict()
         # What the engine asks for is one call each, unless something is denied or was changed.
         self._pace = Pace(QUOTA, burst=parameters.BATCH)
@@ -137,15 +132,15 @@ class ParameterStoreClient(AwsClient):
 
     async def _read_told(self, fetch: Fetching, left: dict[str, Ref], known: Known) -> set[str]:
         """Asks for the versions of what is known; takes what is answered; returns what is gone."""
-        told = [name for name, ref in left.items() if self._tells(name, ref, known)]
+        told = [name for name, ref in left.items() if ref in known]
         page = await self._ask(fetch, told, decrypt=False) if told else None
         if not isinstance(page, _Page):
             return set()
         for name, one in page.found.items():
-            if self._seen.get(name) == (one.version, one.made):
-                fetch.add(left.pop(name), Unchanged(one.version))
-            elif one.value is not None:
-                self._add(fetch, name, left.pop(name), one, one.value)
+            if one.value is not None:
+                self._add(fetch, name, left.pop(name), one.value)
+            elif known[left[name]] == one.version:
+                fetch.add(left.pop(name), Unchanged(one.version, one.made))
         return set(page.missing)
 
     async def _read_left(
@@ -157,7 +152,7 @@ class ParameterStoreClient(AwsClient):
         if isinstance(page, _Page):
             for name, one in page.found.items():
                 if one.value is not None:
-                    self._add(fetch, name, left.pop(name), one, one.value)
+                    self._add(fetch, name, left.pop(name), one.value)
             return set(page.missing)
         if page is not None and len(wanted) == 1:
             self._failed(fetch, wanted[0], left.pop(wanted[0]), page)
@@ -201,22 +196,16 @@ class ParameterStoreClient(AwsClient):
         elif outcome is not None:
             fetch.add(ref, outcome)
 
-    def _tells(self, name: str, ref: Ref, known: Known) -> bool:
-        """Whether the reader has what was read here last."""
-        seen = self._seen.get(name)
-        return seen is not None and known.get(ref) == seen[0]
-
-    def _add(
-        self, fetch: Fetching, name: str, ref: Ref, one: _Parameter, value: SecretValue
-    ) -> None:
+    def _add(self, fetch: Fetching, name: str, ref: Ref, value: SecretValue) -> None:
         fetch.add(ref, value)
         self._apart.pop(name, None)
-        _remember(self._seen, name, (one.version, one.made), most=_MOST_SEEN)
 
     def _failed(self, fetch: Fetching, name: str, ref: Ref, problem: Outcome) -> None:
         fetch.add(ref, problem)
         if isinstance(problem, AccessDenied):
-            _remember(self._apart, name, None, most=_MOST_APART)
+            self._apart[name] = None
+            if len(self._apart) > _MOST_APART:
+                self._apart.popitem(last=False)
 
     # What runs in threads. They return failures instead of raising them: see providers/calls.py.
 
@@ -290,10 +279,3 @@ def _parameter(entry: Mapping[str, Any], *, decrypted: bool) -> _Parameter | Non
     # Half a surrogate pair can be written in JSON: whoever reads the bytes will notice.
     data = text.encode("utf-8", "surrogatepass")
     return _Parameter(version, made, SecretValue(data, version=version, created=made))
-
-
-def _remember(table: "OrderedDict[K, V]", key: K, value: V, *, most: int) -> None:
-    table[key] = value
-    table.move_to_end(key)
-    if len(table) > most:
-        table.popitem(last=False)

@@ -10,6 +10,7 @@ import pytest
 
 from contract.aws import AwsHarness
 from contract.aws_parameter_store import ParameterStoreHarness
+from contract.azurekv import AzureHarness, AzurePart
 from contract.fake import FakeHarness
 from contract.file import FileHarness
 from contract.gcp import GcpHarness
@@ -33,6 +34,7 @@ HERE: Final = Path(__file__).parent
 #: provider with several kinds of store, by the kind as well.
 HARNESSES: dict[str, tuple[str, Callable[..., ProviderHarness]]] = {
     "aws": ("moto", AwsHarness),
+    "azurekv": ("azure_part", AzureHarness),
     "fake": ("nothing", FakeHarness),
     "file": ("directory", FileHarness),
     "gcpsm": ("google", GcpHarness),
@@ -73,6 +75,11 @@ def processes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Processes]:
 @pytest.fixture(scope="session")
 def moto(processes: Processes) -> Moto:
     return Moto(processes)
+
+
+@pytest.fixture(scope="session")
+def azure_part(tmp_path_factory: pytest.TempPathFactory) -> AzurePart:
+    return AzurePart(Path(tmp_path_factory.mktemp("azure")))
 
 
 @pytest.fixture(scope="session")
@@ -161,6 +168,14 @@ def vault(vault_server: Vault) -> Iterator[VaultHarness]:
 def gcp(google: Gcp) -> Iterator[GcpHarness]:
     """Google Cloud, for what only that does."""
     harness = GcpHarness(google)
+    yield harness
+    harness.close()
+
+
+@pytest.fixture
+def azure(azure_part: AzurePart) -> Iterator[AzureHarness]:
+    """Azure Key Vault, for what only it does."""
+    harness = AzureHarness(azure_part)
     yield harness
     harness.close()
 

@@ -16,6 +16,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
+from contract.azurekv import CLIENT as AZURE_CLIENT
+from contract.azurekv import SECRET as AZURE_SECRET
+from contract.azurekv import AzureHarness, AzurePart
 from load.bench import Bench
 from testbed.gcp.handle import PROJECT, Account, Gcp
 from testbed.moto import ACCESS_KEY, REGION, SECRET_KEY, Moto
@@ -195,10 +198,31 @@ async def _secret_manager(size: int) -> AsyncIterator[Shelf]:
         )
 
 
+@asynccontextmanager
+async def _key_vault(size: int) -> AsyncIterator[Shelf]:
+    """Our stand-in, which runs in this process: its CPU is not that of the readers."""
+    with TemporaryDirectory(prefix="syncret-load-") as folder:
+        azure = AzureHarness(AzurePart(Path(folder)))
+        try:
+            keys = [f"bench-{number}" for number in range(size)]
+            for key in keys:
+                azure.vault.set_secret(key, f"value of {key}")
+            reference = {"name": "azure", "namespace": "syncret", "key": "any"}
+            yield Shelf(
+                "azurekv",
+                azure.spec(authSecretRef={"clientId": reference, "clientSecret": reference}),
+                {"clientId": AZURE_CLIENT, "clientSecret": AZURE_SECRET},
+                keys,
+            )
+        finally:
+            azure.close()
+
+
 #: By the names of ``load.sdk.READERS``.
 SHELVES: Final[dict[str, Callable[[int], Opened]]] = {
     "aws-secrets-manager": _secrets_manager,
     "aws-parameter-store": _parameter_store,
     "vault": _vault,
     "gcp-secret-manager": _secret_manager,
+    "azure-key-vault": _key_vault,
 }

@@ -1,4 +1,4 @@
-"""The parts of a store that are of another form here: kubernetes, webhook and fake.
+"""The parts of a store that are of another form here: azurekv, kubernetes, webhook and fake.
 
 Each takes ESO's fields and gives ours; what :func:`syncret.convert.copying.copied` then finds
 unknown is said there. The other providers have ESO's form.
@@ -62,6 +62,22 @@ def _kubernetes(part: Body, result: Result) -> Body:
                 "a token for another cluster needs audiences: name the one that it expects",
             )
     part["auth"] = auth
+    return part
+
+
+def _azurekv(part: Body, result: Result) -> Body:
+    path = "spec.provider.azurekv"
+    if part.pop("useAzureSDK", None) is not None:
+        result.note(f"{path}.useAzureSDK", "there is one SDK here, which needs no switch")
+    custom = part.get("customCloudConfig")
+    if isinstance(custom, Mapping) and "resourceManagerEndpoint" in custom:
+        part["customCloudConfig"] = {
+            name: value for name, value in custom.items() if name != "resourceManagerEndpoint"
+        }
+        result.note(
+            f"{path}.customCloudConfig.resourceManagerEndpoint",
+            "the resource manager is not asked for anything",
+        )
     return part
 
 
@@ -154,6 +170,7 @@ class _Placeholders:
 
 
 _PROVIDERS: Final[Mapping[str, Callable[[Body, Result], Body]]] = {
+    "azurekv": _azurekv,
     "fake": _fake,
     "kubernetes": _kubernetes,
     "webhook": _webhook,

@@ -23,6 +23,12 @@ def _aws() -> Provider:
     return AwsProvider()
 
 
+def _azurekv() -> Provider:
+    from syncret.providers.azurekv.provider import AzureProvider
+
+    return AzureProvider()
+
+
 def _fake() -> Provider:
     from syncret.providers.fake import FakeProvider
 
@@ -62,6 +68,7 @@ def _vault() -> Provider:
 #: The key under ``spec.provider`` and what makes the provider.
 _PROVIDERS: Final[Mapping[str, Callable[[], Provider]]] = {
     "aws": _aws,
+    "azurekv": _azurekv,
     "fake": _fake,
     "gcpsm": _gcpsm,
     "vault": _vault,

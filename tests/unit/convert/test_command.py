@@ -312,3 +312,33 @@ def test_a_whole_template_is_converted(monkeypatch: pytest.MonkeyPatch) -> None:
         (f"{at}.templateFrom[0].literal", False),
         (f"{at}.templateFrom[1].configMap", True),
     }
+
+
+def test_a_store_of_azure_loses_nothing_that_it_needs() -> None:
+    azure = {
+        "vaultUrl": "https://shop.vault.azure.cn",
+        "environmentType": "ChinaCloud",
+        "authType": "WorkloadIdentity",
+        "useAzureSDK": True,
+        "serviceAccountRef": {"name": "reader", "audiences": ["api://AzureADTokenExchange"]},
+        "customCloudConfig": {
+            "activeDirectoryEndpoint": "https://login.partner.microsoftonline.cn",
+            "resourceManagerEndpoint": "https://management.chinacloudapi.cn",
+        },
+    }
+    store = {
+        "apiVersion": "external-secrets.io/v1",
+        "kind": "SecretStore",
+        "metadata": {"name": "azure", "namespace": "shop"},
+        "spec": {"provider": {"azurekv": azure}},
+    }
+    result = convert(store)
+    assert result.body is not None
+    made = result.body["spec"]["provider"]["azurekv"]
+    kept = {name: value for name, value in azure.items() if name != "useAzureSDK"}
+    kept["customCloudConfig"] = {
+        "activeDirectoryEndpoint": "https://login.partner.microsoftonline.cn"
+    }
+    assert made == kept
+    assert not any(remark.lost for remark in result.remarks)
+    assert len(result.remarks) == 2

@@ -16,6 +16,8 @@ from functools import partial
 from random import Random
 from typing import Final
 
+import aiohttp
+
 from syncret import __version__
 from syncret.api.keys import ObjectKey
 from syncret.assignment import Assignment
@@ -30,6 +32,7 @@ from syncret.keeper import Keeper
 from syncret.kube.client import KubeClient
 from syncret.kube.connection import Connection, find_connection, open_session
 from syncret.kube.events import EventRecorder
+from syncret.kube.ifserved import IfServed
 from syncret.kube.ondemand import OnDemand
 from syncret.kube.reflector import Reflector
 from syncret.kube.resources import CONFIG_MAPS, NAMESPACES, SECRETS
@@ -49,7 +52,7 @@ from syncret.sweep import Sweeper
 from syncret.telemetry.http import HttpServer
 from syncret.telemetry.metrics import Metrics
 from syncret.template.pool import Pool
-from syncret.watch import REFLECTED, Watcher
+from syncret.watch import OPTIONAL, REFLECTED, Watcher
 from syncret.worker import Backoff, Result, Workers
 
 logger = logging.getLogger(__name__)
@@ -80,6 +83,7 @@ async def run(settings: Settings) -> None:
             asyncio.create_task(operator.sweeper.run(), name="sweeping"),
             *(asyncio.create_task(one.run(), name="reflecting") for one in operator.reflectors),
             asyncio.create_task(operator.namespaces.run(), name="namespaces"),
+            *(asyncio.create_task(one.run(), name="optional") for one in operator.optional),
         ]
         for task in tasks:  # none of them ends while all is well
             task.add_done_callback(lambda _: stop.set())
@@ -125,6 +129,7 @@ class _Operator:
     sweeper: Sweeper
     reflectors: Sequence[Reflector | OnDemand]
     namespaces: OnDemand
+    optional: Sequence[IfServed]
 
 
 @asynccontextmanager
@@ -226,6 +231,10 @@ async def _built(  # noqa: PLR0915 - a composition root is a list
                 metrics=metrics,
                 digester=digester,
                 clock=clock,
+                limit=settings.max_concurrent_rollouts,
+                unlisted=lambda: [
+                    one.resource.kind for one in optional if not one.listed and not one.absent
+                ],
             ),
             events=events,
             metrics=metrics,
@@ -342,6 +351,15 @@ async def _built(  # noqa: PLR0915 - a composition root is a list
             listed=watcher.all_namespaces_seen,
             clock=clock,
         )
+        optional = _optional(
+            await stack.enter_async_context(
+                open_session(connection, connections=2 * len(OPTIONAL))
+            ),
+            connection.server,
+            watcher,
+            clock=clock,
+        )
+        metrics.watch_rollouts(partial(cache.workloads.count, "rolling", True))
         http = HttpServer(
             settings.http_address,
             metrics=metrics,
@@ -368,6 +386,7 @@ async def _built(  # noqa: PLR0915 - a composition root is a list
             sweeper=sweeper,
             reflectors=[*reflectors, tail, config_maps],
             namespaces=namespaces,
+            optional=optional,
         )
 
 
@@ -384,6 +403,29 @@ def _bounds(settings: Settings, connection: Connection, digester: Digester) -> B
         )
     except SpecInvalid as error:
         raise SetupError(f"--webhook-hosts: {error.message}.") from None
+
+
+def _optional(
+    session: aiohttp.ClientSession, server: str, watcher: Watcher, *, clock: Clock
+) -> list[IfServed]:
+    """What keeps the kinds of workloads that there may not be."""
+    return [
+        IfServed(
+            Reflector(
+                session,
+                server,
+                resource,
+                handle=partial(watcher.take, resource),
+                known=partial(watcher.known, resource),
+                gone=partial(watcher.gone, resource),
+                clock=clock,
+            ),
+            KubeClient(session, server),
+            resource,
+            clock=clock,
+        )
+        for resource in OPTIONAL
+    ]
 
 
 def _groups_of(cache: Cache, key: ObjectKey) -> tuple[ObjectKey | str, ...]:
@@ -411,6 +453,8 @@ async def _lead_when_listed(operator: _Operator) -> None:
     """Leads from when the caches are full: before, a store would seem to be missing."""
     await operator.watches.wait_all_listed()
     await _silence(operator.watcher)
+    for one in operator.optional:
+        await one.settle()
     if operator.namespaces.wanted:  # else who selects by labels would be told that nobody knows
         await operator.namespaces.wait_listed()
     # What is in them stays: the collector need not look at it again and again.

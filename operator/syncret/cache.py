@@ -11,11 +11,12 @@ from typing import Generic, TypeVar
 
 from syncret.api.clusterexternalsecret import ClusterExternalSecret, Stamped
 from syncret.api.externalsecret import ExternalSecret
+from syncret.api.health import Health
 from syncret.api.keys import ObjectKey
 from syncret.api.secret import ManagedSecret
 from syncret.api.selector import Namespace
 from syncret.api.store import Store
-from syncret.api.workload import Workload, WorkloadKey
+from syncret.api.workload import Workload, WorkloadKey, names_of
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
@@ -80,7 +81,7 @@ class Cache:
     def __init__(self) -> None:
         #: by "store": the key of each store read from; by "target": (namespace, Secret), also of
         #: the Secrets that it has still to leave; by "template": (kind, namespace, name) of each
-        #: object that templates are taken from.
+        #: object that templates are taken from; by "rolls": the namespace, if it names what rolls.
         self.external_secrets: Table[ObjectKey, ExternalSecret] = Table(
             store=lambda es: es.stores,
             target=lambda es: [
@@ -90,6 +91,7 @@ class Cache:
             template=lambda es: [
                 (kind, es.key.namespace, name) for kind, name in es.template.sources
             ],
+            rolls=lambda es: (es.key.namespace,) if es.rollout.mode == "Targets" else (),
         )
         self.stores: Table[ObjectKey, Store] = Table()
         self.cluster_external_secrets: Table[ObjectKey, ClusterExternalSecret] = Table()
@@ -105,11 +107,23 @@ class Cache:
         #: Secrets without our label under the name of a target, in a word that changes with what
         #: matters of them; by (namespace, name).
         self.unmanaged: Table[tuple[str, str], str] = Table()
-        #: by "secret": every (namespace, Secret) that its pods read.
+        #: by "secret": every (namespace, Secret) that its pods read; by "pulls": the same, of those
+        #: that its images are pulled with; by "named": those that only our annotation names; by
+        #: "namespace"; by "rolling", True: those that we restarted and that are not complete.
         self.workloads: Table[WorkloadKey, Workload] = Table(
             secret=lambda workload: [
                 (workload.key.namespace, secret) for secret in workload.consumes
             ],
+            pulls=lambda workload: [(workload.key.namespace, secret) for secret in workload.pulls],
+            named=lambda workload: [
+                (workload.key.namespace, secret)
+                for secret in names_of(workload.checksum)
+                if secret not in workload.consumes
+            ],
+            namespace=lambda workload: (workload.key.namespace,),
+            rolling=lambda workload: (
+                (True,) if workload.rolled_at and workload.health is Health.ROLLING else ()
+            ),
         )
 
     def namespace(self, name: str) -> Namespace:

@@ -29,6 +29,9 @@ METADATA_ANNOTATION: Final = f"{GROUP}/template-metadata"
 #: On the pod template of a workload: what each Secret held when the workload last (re)started.
 CHECKSUM_ANNOTATION: Final = f"{GROUP}/secrets-checksum"
 
+#: On a workload or a namespace: whether its pods may be restarted, "true" or "false".
+ROLLOUT_ANNOTATION: Final = f"{GROUP}/rollout"
+
 #: On an ExternalSecret: any new value asks for one refresh.
 FORCE_SYNC_ANNOTATION: Final = f"{GROUP}/force-sync"
 

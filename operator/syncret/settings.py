@@ -61,6 +61,8 @@ class Settings:
             stores.
         webhook_hosts: What stores of webhooks may call, as hosts and networks. None: there are no
             such stores.
+        max_concurrent_rollouts: How many workloads of the whole cluster may be rolling at the same
+            time because of Syncret.
         provider_timeout: How long one call to an external store may take.
         kube_timeout: How long one request to the Kubernetes API may take, watches excepted.
         shutdown_grace: How long what has begun may take to end when the operator is stopped.
@@ -81,6 +83,7 @@ class Settings:
     ambient_credentials_for_secret_stores: bool = False
     file_store_roots: tuple[str, ...] = ()
     webhook_hosts: tuple[str, ...] = ()
+    max_concurrent_rollouts: int = 20
     provider_timeout: float = 10.0
     kube_timeout: float = 15.0
     shutdown_grace: float = 20.0
@@ -360,6 +363,13 @@ _OPTIONS: Final = (
         "what stores of webhooks (spec.provider.webhook) may call: names, *.names or addresses, "
         "with a port if it is not the scheme's, with http:// if not https; and networks such as "
         "10.96.0.0/12 for names that lead to addresses that are not public",
+    ),
+    _Option(
+        "max_concurrent_rollouts",
+        _number(1, 10000),
+        "NUMBER",
+        "how many workloads of the whole cluster may be rolling at the same time because a Secret "
+        "changed; spec.rollout.maxConcurrent is the limit of one ExternalSecret",
     ),
     _Option(
         "provider_timeout",

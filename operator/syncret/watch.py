@@ -38,17 +38,21 @@ from syncret.api.workload import (
     Workload,
     WorkloadKey,
     WorkloadKind,
+    names_of,
     parse_workload,
 )
 from syncret.cache import Cache
 from syncret.constants import OWNER_ANNOTATION
 from syncret.digest import Digester
 from syncret.kube.resources import (
+    ARGO_ROLLOUTS,
     CLUSTER_EXTERNAL_SECRETS,
     CLUSTER_SECRET_STORES,
+    CRON_JOBS,
     DAEMON_SETS,
     DEPLOYMENTS,
     EXTERNAL_SECRETS,
+    JOBS,
     NAMESPACES,
     SECRET_STORES,
     SECRETS,
@@ -72,6 +76,10 @@ _GATHER: Final = 0.2
 #: What kopf does not watch.
 REFLECTED: Final = (EXTERNAL_SECRETS, SECRETS)
 
+#: Kinds of workloads without which the operator does its work: they may not be served, or it may
+#: not list them.
+OPTIONAL: Final = (CRON_JOBS, JOBS, ARGO_ROLLOUTS)
+
 
 class Watcher:
     """The handlers and what they fill."""
@@ -88,6 +96,7 @@ class Watcher:
         credential_seen: Callable[[str, str, str], Iterable[ObjectKey]] = lambda *_: (),
         template_changed: Callable[[ObjectKey], None] = lambda _: None,
         want_config_maps: Callable[[], None] = lambda: None,
+        gather: float = _GATHER,
     ) -> None:
         """``works_on``: whether objects of a namespace are this replica's to work on.
 
@@ -96,7 +105,9 @@ class Watcher:
         version of a Secret ("" if it is gone), and gives the stores that this concerns.
         ``template_changed`` is told of an ExternalSecret whose templates may have changed
         elsewhere, ``want_config_maps`` called when ConfigMaps have to be watched for that.
+        ``gather``: seconds that is waited for more news of the pods of workloads.
         """
+        self._gather = gather
         self._controller_class = controller_class
         self._want_namespaces = want_namespaces
         self._credential_seen = credential_seen
@@ -115,6 +126,9 @@ class Watcher:
             DEPLOYMENTS: partial(self.workload, "Deployment"),
             STATEFUL_SETS: partial(self.workload, "StatefulSet"),
             DAEMON_SETS: partial(self.workload, "DaemonSet"),
+            CRON_JOBS: partial(self.workload, "CronJob"),
+            JOBS: partial(self.workload, "Job"),
+            ARGO_ROLLOUTS: partial(self.workload, "Rollout"),
         }
         self._namespaces_seen = False
         #: Events that were handled, to see when a burst of them is over.
@@ -122,13 +136,13 @@ class Watcher:
 
     @property
     def resources(self) -> tuple[Resource, ...]:
-        """What is watched."""
-        return tuple(self._handlers)
+        """What is always watched."""
+        return tuple(resource for resource in self._handlers if resource not in OPTIONAL)
 
     @property
     def by_kopf(self) -> tuple[Resource, ...]:
         """What kopf watches."""
-        return tuple(resource for resource in self._handlers if resource not in REFLECTED)
+        return tuple(resource for resource in self.resources if resource not in REFLECTED)
 
     def register(self, registry: kopf.OperatorRegistry) -> None:
         """Makes kopf watch what is not reflected."""
@@ -305,8 +319,16 @@ class Watcher:
             old = self._cache.workloads.drop(key)
         else:
             old = self._cache.workloads.put(key, record)
-        if old != record:
-            self._add_consumers_of(key.namespace, _consumed(old) | _consumed(record))
+        if old == record:
+            return
+        # Pods of many workloads are replaced at the same time, and each tells of it several times.
+        pods = old is not None and record is not None and old.template == record.template
+        delay = self._gather if pods else 0.0
+        self._add_consumers_of(key.namespace, _consumed(old) | _consumed(record), delay=delay)
+        for external_secret in self._cache.external_secrets.by("rolls", key.namespace):
+            names = external_secret.rollout.names
+            if any(one is not None and names(one) for one in (old, record)):
+                self._add(external_secret.key, delay=delay)
 
     def store_recovered(self, store: ObjectKey) -> None:
         """Lets the readers of a store that may be read again try at once, spread out."""
@@ -370,10 +392,12 @@ class Watcher:
             for owner in {one.owner for one in (old, record) if one is not None}:
                 self._add(ObjectKey(CLUSTER_EXTERNAL_SECRET, "", owner), delay=_GATHER)
 
-    def _add_consumers_of(self, namespace: str, secrets: Iterable[str]) -> None:
+    def _add_consumers_of(
+        self, namespace: str, secrets: Iterable[str], *, delay: float = 0.0
+    ) -> None:
         for secret in secrets:
             for external_secret in self._cache.external_secrets.by("target", (namespace, secret)):
-                self._add(external_secret.key)
+                self._add(external_secret.key, delay=delay)
 
 
 class _Known(Protocol):
@@ -411,4 +435,6 @@ def _content(record: ManagedSecret) -> tuple[Any, ...]:
 
 
 def _consumed(workload: Workload | None) -> frozenset[str]:
-    return frozenset(workload.consumes) if workload is not None else frozenset()
+    if workload is None:
+        return frozenset()
+    return frozenset((*workload.consumes, *names_of(workload.checksum)))

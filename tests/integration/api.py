@@ -29,6 +29,10 @@ _KINDS: Final[Mapping[str, tuple[str, str, bool]]] = {
     "StatefulSet": ("apps/v1", "statefulsets", True),
     "DaemonSet": ("apps/v1", "daemonsets", True),
     "ReplicaSet": ("apps/v1", "replicasets", True),
+    "Job": ("batch/v1", "jobs", True),
+    "CronJob": ("batch/v1", "cronjobs", True),
+    "CustomResourceDefinition": ("apiextensions.k8s.io/v1", "customresourcedefinitions", False),
+    "Rollout": ("argoproj.io/v1alpha1", "rollouts", True),
     "ClusterRole": ("rbac.authorization.k8s.io/v1", "clusterroles", False),
     "ClusterRoleBinding": ("rbac.authorization.k8s.io/v1", "clusterrolebindings", False),
     "Role": ("rbac.authorization.k8s.io/v1", "roles", True),
@@ -92,12 +96,12 @@ class Api:
         path = path_of(body["kind"], meta.get("namespace", ""))
         return self.request("POST", f"{path}?fieldValidation=Strict", body, "application/json")
 
-    def apply(self, *bodies: Mapping[str, Any]) -> None:
+    def apply(self, *bodies: Mapping[str, Any], manager: str = "tests", force: bool = True) -> None:
         """Server-side apply, as GitOps tools do it."""
         for body in bodies:
             meta = body["metadata"]
             path = path_of(body["kind"], meta.get("namespace", ""), meta["name"])
-            query = "fieldManager=tests&force=true&fieldValidation=Strict"
+            query = f"fieldManager={manager}&force={str(force).lower()}&fieldValidation=Strict"
             self.request("PATCH", f"{path}?{query}", body, "application/apply-patch+yaml")
 
     def patch(

@@ -14,12 +14,13 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from support.patches import differ, merged
+from syncret.clock import rfc3339
 
 Body = dict[str, Any]
 
@@ -82,6 +83,10 @@ class FakeApiServer:
         self.answered = bytearray()
         #: Whether dependents go with their owner at once, or never.
         self.collects = True
+        #: Whether the pods of a workload are replaced as soon as its spec has changed.
+        self.rolls = True
+        #: The time of what field managers do.
+        self.wall: Callable[[], float] = lambda: 0.0
         self._version = 0
         self._uids = 0
         self._interceptors: list[_Interceptor] = []
@@ -266,9 +271,17 @@ class FakeApiServer:
         stored = {**body, "metadata": meta}
         if dry_run:
             return {**stored, "metadata": {"resourceVersion": "", **meta}}
+        if place.plural in WORKLOADS and self.rolls and "status" not in stored:
+            stored["status"] = rolled_status(stored)
         self._write(place, stored, manager)
         self.changes.append(("ADDED", place, deepcopy(stored)))
         return deepcopy(stored)
+
+    def finish_rollout(self, plural: str, namespace: str, name: str) -> None:
+        """All pods of the workload are of its present template, and available."""
+        place = Place(plural, namespace, name)
+        body = self.objects[place]
+        self._store(place, {**deepcopy(body), "status": rolled_status(body)})
 
     def _store(self, place: Place, body: Body, manager: str = "") -> Body:
         known = self.objects[place]
@@ -287,17 +300,22 @@ class FakeApiServer:
         }
         if body == known:
             return deepcopy(known)
-        if body.get("spec") != known.get("spec"):
+        respecified = body.get("spec") != known.get("spec")
+        if respecified:
             body["metadata"]["generation"] = known["metadata"]["generation"] + 1
         self._write(place, body, manager)
         self.changes.append(("MODIFIED", place, deepcopy(body)))
+        if respecified and self.rolls and place.plural in WORKLOADS:
+            self.finish_rollout(*place)
         return deepcopy(body)
 
     def _write(self, place: Place, body: Body, manager: str) -> None:
         meta = body["metadata"]
         meta["resourceVersion"] = self._next_version()
-        managers = {entry["manager"] for entry in meta.get("managedFields", ())} | {manager}
-        meta["managedFields"] = [{"manager": name} for name in sorted(managers) if name]
+        managers = {entry["manager"]: entry for entry in meta.get("managedFields", ())}
+        if manager:
+            managers[manager] = {"manager": manager, "time": rfc3339(self.wall())}
+        meta["managedFields"] = [managers[name] for name in sorted(managers)]
         self.objects[place] = deepcopy(body)
 
     def _next_version(self) -> str:
@@ -324,7 +342,7 @@ def _call(request: web.Request) -> Call:
     parts = request.path.strip("/").split("/")
     parts = parts[2:] if parts[0] == "api" else parts[3:]
     namespace = ""
-    if parts[0] == "namespaces":
+    if parts[0] == "namespaces" and len(parts) > 2:
         namespace, parts = parts[1], parts[2:]
     plural, name, subresource = (*parts, "", "")[:3]
     return Call(request.method, Place(plural, namespace, name), subresource)
@@ -343,6 +361,21 @@ def _status(refusal: Refusal, call: Call) -> Body:
         "kind": "Status",
         "reason": refusal.reason,
         "details": {"kind": call.place.plural, "name": call.place.name, "causes": causes},
+    }
+
+
+WORKLOADS: Final = frozenset({"deployments", "statefulsets", "daemonsets"})
+
+
+def rolled_status(body: Body) -> Body:
+    """The status of a workload all of whose pods are replaced and available."""
+    replicas = body["spec"].get("replicas", 1)
+    return {
+        "observedGeneration": body["metadata"].get("generation", 1),
+        **dict.fromkeys(("replicas", "updatedReplicas", "availableReplicas"), replicas),
+        **dict.fromkeys(
+            ("desiredNumberScheduled", "updatedNumberScheduled", "numberAvailable"), replicas
+        ),
     }
 
 

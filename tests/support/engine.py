@@ -48,6 +48,9 @@ _WORKLOADS: Final[dict[str, WorkloadKind]] = {
     "deployments": "Deployment",
     "statefulsets": "StatefulSet",
     "daemonsets": "DaemonSet",
+    "jobs": "Job",
+    "cronjobs": "CronJob",
+    "rollouts": "Rollout",
 }
 
 
@@ -70,6 +73,7 @@ class Engine:
         #: Whether it may list them at all.
         self.may_list_namespaces = True
         self._api = api
+        api.wall = clock.wall
         self._seen = 0
         self._labelled: set[Place] = set()
         self.clock = clock
@@ -85,6 +89,7 @@ class Engine:
             want_namespaces=self._want_namespaces,
             credential_seen=lambda *seen: self.stores.credential_seen(*seen),  # noqa: PLW0108 - later
             template_changed=lambda key: self.templating.suspect(key),  # noqa: PLW0108 - made below
+            gather=0.0,
         )
         kube = KubeClient(session, api.url)
         self.events = EventRecorder(kube, clock=clock, instance="test")

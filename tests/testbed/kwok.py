@@ -1,7 +1,8 @@
 """Nodes and pods that only exist in the API: kwok plays the kubelet, by our own stages.
 
 Deployments really roll: the controllers and the scheduler are real, only the containers are not.
-A pod with the label ``testbed/never-ready: "true"`` starts and never becomes Ready.
+A pod with the label ``testbed/never-ready: "true"`` starts and never becomes Ready, one with
+``testbed/breaks: "true"`` not after its workload was restarted for a Secret.
 """
 
 import json

@@ -16,10 +16,10 @@ from syncret.api.externalsecret import (
     Condition,
     ExternalSecretStatus,
     MissingEntry,
-    RolloutTarget,
     Source,
     parse_external_secret,
 )
+from syncret.api.rollout import RolloutTarget
 from syncret.api.store import parse_store
 from syncret.constants import GROUP, VERSION
 from syncret.reconcile.stamping import status_patch as stamp_status_patch
@@ -342,7 +342,28 @@ FULL_SPEC: dict[str, Any] = {
             "optional": True,
         }
     ],
-    "rollout": {"mode": "Auto"},
+    "rollout": {
+        "mode": "Auto",
+        "debounce": "5s",
+        "maxConcurrent": 2,
+        "timeout": "5m",
+        "windows": [
+            {
+                "kind": "Allow",
+                "schedule": "0 2 * * *",
+                "duration": "2h",
+                "timeZone": "Europe/Berlin",
+            }
+        ],
+    },
+}
+NAMED = {
+    **FULL_SPEC,
+    "rollout": {"mode": "Targets", "targets": [{"kind": "Deployment", "name": "api"}]},
+}
+SELECTED = {
+    **FULL_SPEC,
+    "rollout": {"mode": "Targets", "targets": [{"selector": {"matchLabels": {"any": "a"}}}]},
 }
 SEARCH: dict[str, Any] = {
     **FULL_SPEC,
@@ -426,8 +447,15 @@ OTHER_VALUES = {
     "creationPolicy": "Owner",
     "deletionPolicy": "Merge",
     "immutable": False,
+    "debounce": "6s",
+    "maxConcurrent": 3,
+    "timeout": "6m",
 }
-OTHER_KINDS = {"ClusterSecretStore": "SecretStore", "Allow": "Deny"}
+OTHER_KINDS = {
+    "ClusterSecretStore": "SecretStore",
+    "Allow": "Deny",
+    "Deployment": "StatefulSet",
+}
 SPEC_LEAVES = list(leaves(schema_of("externalsecrets")["properties"]["spec"]))
 
 
@@ -447,7 +475,7 @@ def test_no_field_of_an_external_secret_is_accepted_and_ignored(
 ) -> None:
     spec = next(
         spec
-        for spec in (FULL_SPEC, SEARCH, INTO, *TEMPLATED, TRANSFORMED)
+        for spec in (FULL_SPEC, SEARCH, INTO, *TEMPLATED, TRANSFORMED, NAMED, SELECTED)
         if at(spec, path) is not None
     )
     body: dict[str, Any] = {
@@ -481,7 +509,12 @@ def test_the_status_that_is_written_and_that_of_the_crd_have_the_same_fields() -
         missing=(MissingEntry("spec.data[0]", "app/db", "password"),),
         force_sync="fake",
         held_until=when,
-        targets=(RolloutTarget("Deployment", "api", "u", "fake", when),),
+        targets=(
+            RolloutTarget(
+                "Deployment", "api", "u", "fake", when, "Pending", 1, "fake", "fake", "fake"
+            ),
+        ),
+        rollout_since=when,
         secret_name="db",
         former_secrets=("old",),
         template_input="fake",

@@ -42,6 +42,7 @@ EXAMPLES = {
         "api.example.com, http://10.1.2.3:8080,10.96.0.0/12",
         ("api.example.com", "http://10.1.2.3:8080", "10.96.0.0/12"),
     ),
+    "max_concurrent_rollouts": ("5", 5),
     "provider_timeout": ("2.5s", 2.5),
     "kube_timeout": ("1m", 60.0),
     "shutdown_grace": ("0", 0.0),

@@ -2,9 +2,13 @@
 
 Owns the walk over a pod template: environment variables and volumes of containers and init
 containers. A reference that is ``optional`` counts like any other: the pod reads the key as soon
-as there is one. What a Secret is used for *around* a pod (pulling its images, mounting network
-storage, CSI drivers) does not count: the processes in it never see those bytes, and restarting
-them changes nothing.
+as there is one. An inline CSI volume is mounted with what its ``nodePublishSecretRef`` holds, and
+keeps that until the pod is replaced: it counts, with all keys.
+
+What images are pulled with is found too, and apart (:func:`pull_secrets`): the kubelet reads it
+anew with each pull, so a restart changes nothing, and where a registry's tokens live for twelve
+hours it would restart everything twice a day. What network storage of the older, built-in kinds is
+mounted with does not count.
 
 Every workload of the cluster passes here with every event, and most read no Secret. So nothing is
 built before the first reference is found, and equal names and key sets are one object in memory.
@@ -40,6 +44,17 @@ def consumed_secrets(pod_spec: Any) -> dict[str, ConsumedKeys]:
     }
 
 
+def pull_secrets(pod_spec: Any) -> tuple[str, ...]:
+    """The Secrets that the images of the pods are pulled with. Never raises."""
+    if not isinstance(pod_spec, Mapping):
+        return ()
+    return tuple(
+        intern(name)
+        for reference in _mappings(pod_spec.get("imagePullSecrets"))
+        if isinstance(name := reference.get("name"), str) and name
+    )
+
+
 def _environment(container: Mapping[str, Any], found: dict[str, set[str] | None]) -> None:
     for variable in _mappings(container.get("env")):
         reference = _mapping(_mapping(variable.get("valueFrom")).get("secretKeyRef"))
@@ -56,6 +71,8 @@ def _volume(volume: Mapping[str, Any], found: dict[str, set[str] | None]) -> Non
     for source in _mappings(_mapping(volume.get("projected")).get("sources")):
         projected = _mapping(source.get("secret"))
         _add(found, projected.get("name"), _items(projected))
+    published = _mapping(_mapping(volume.get("csi")).get("nodePublishSecretRef"))
+    _add(found, published.get("name"), None)
 
 
 def _items(source: Mapping[str, Any]) -> set[str] | None:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from sys import intern
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, Final, TypeVar
 
 from syncret.api.data import (
     DataEntry,
@@ -21,6 +21,7 @@ from syncret.api.data import (
 )
 from syncret.api.keys import ObjectKey
 from syncret.api.refresh import Refresh, parse_force_sync, parse_refresh
+from syncret.api.rollout import Rollout, RolloutTarget, parse_rollout, parse_targets
 from syncret.api.target import TargetPolicy, parse_target
 from syncret.api.template import NO_TEMPLATE, Template, parse_template, refuse_shared
 from syncret.errors import SpecInvalid
@@ -29,9 +30,8 @@ KIND: Final = "ExternalSecret"
 
 T = TypeVar("T")
 
-RolloutMode = Literal["Auto", "None"]
-
 _DEFAULT_REFRESH: Final = Refresh()
+_DEFAULT_ROLLOUT: Final = Rollout()
 _DEFAULT_TARGET: Final = TargetPolicy()
 
 
@@ -77,17 +77,6 @@ class MissingEntry:
 
 
 @dataclass(frozen=True, slots=True)
-class RolloutTarget:
-    """A workload that consumes the Secret, and the checksum entry its pods started with."""
-
-    kind: str
-    name: str
-    uid: str
-    checksum: str
-    last_rollout_time: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class ExternalSecretStatus:
     """What was reported last. The empty record is that of an object never synced.
 
@@ -96,6 +85,7 @@ class ExternalSecretStatus:
     """
 
     ready: Condition | None = None
+    rolled_out: Condition | None = None
     synced_generation: int | None = None
     last_change_time: str = ""
     data_hash: str = ""
@@ -105,6 +95,8 @@ class ExternalSecretStatus:
     force_sync: str = ""
     held_until: str = ""
     targets: tuple[RolloutTarget, ...] = ()
+    #: Since when a change of the data waits for a restart; "": nothing does.
+    rollout_since: str = ""
     secret_name: str = ""
     former_secrets: tuple[str, ...] = ()
     #: Digests of what the template was rendered from, and of the templates from elsewhere.
@@ -128,7 +120,7 @@ class ExternalSecret:
     refresh: Refresh
     data: tuple[DataEntry, ...]
     data_from: tuple[DataFrom, ...]
-    rollout_mode: RolloutMode
+    rollout: Rollout = _DEFAULT_ROLLOUT
     policy: TargetPolicy = _DEFAULT_TARGET
     template: Template = NO_TEMPLATE
     force_sync: str = ""
@@ -149,6 +141,7 @@ def parse_external_secret(body: Mapping[str, Any]) -> ExternalSecret:
     namespace, name = intern(meta["namespace"]), meta["name"]
     problem = ""
     refresh = _DEFAULT_REFRESH
+    rollout = _DEFAULT_ROLLOUT
     policy = _DEFAULT_TARGET
     store: ObjectKey | None = None
     data: tuple[DataEntry, ...] = ()
@@ -158,6 +151,7 @@ def parse_external_secret(body: Mapping[str, Any]) -> ExternalSecret:
         if reference := spec.get("secretStoreRef"):
             store = parse_store_ref(reference, namespace)
         refresh = _shared(parse_refresh(spec))
+        rollout = _shared(parse_rollout(spec))
         policy = parse_target(spec)
         data = parse_data(spec, namespace=namespace, default=store)
         data_from = parse_data_from(spec, namespace=namespace, default=store)
@@ -181,7 +175,7 @@ def parse_external_secret(body: Mapping[str, Any]) -> ExternalSecret:
         refresh=refresh,
         data=data,
         data_from=data_from,
-        rollout_mode="None" if (spec.get("rollout") or {}).get("mode") == "None" else "Auto",
+        rollout=rollout,
         policy=policy,
         template=template,
         force_sync=parse_force_sync(meta),
@@ -211,8 +205,10 @@ def _shared(value: T) -> T:
 def _parse_status(status: Mapping[str, Any]) -> ExternalSecretStatus:
     """The status as we wrote it; anything else counts as never written."""
     try:
+        rollout = status.get("rollout") or {}
         return ExternalSecretStatus(
             ready=parse_condition(status, "Ready"),
+            rolled_out=parse_condition(status, "RolledOut"),
             synced_generation=status.get("syncedGeneration"),
             last_change_time=status.get("lastChangeTime") or "",
             data_hash=status.get("dataHash") or "",
@@ -235,16 +231,8 @@ def _parse_status(status: Mapping[str, Any]) -> ExternalSecretStatus:
             held_until=status.get("heldUntil") or "",
             secret_name=status.get("secretName") or "",
             former_secrets=tuple(status.get("formerSecrets") or ()),
-            targets=tuple(
-                RolloutTarget(
-                    kind=intern(t["kind"]),
-                    name=t["name"],
-                    uid=t["uid"],
-                    checksum=t["checksum"],
-                    last_rollout_time=t.get("lastRolloutTime") or "",
-                )
-                for t in (status.get("rollout") or {}).get("targets") or ()
-            ),
+            targets=parse_targets(rollout),
+            rollout_since=rollout.get("pendingSince") or "",
             template_input=(status.get("template") or {}).get("inputHash") or "",
             template_from=(status.get("template") or {}).get("fromHash") or "",
         )

@@ -1,7 +1,7 @@
 """The resources of the Kubernetes API that the operator reads or writes, and their paths.
 
 Only what is used is listed: the chart's RBAC can be held against this file. No discovery: the
-versions below have been served since Kubernetes 1.19, and a CRD that is missing is told apart by
+versions below have been served since Kubernetes 1.21, and a CRD that is missing is told apart by
 its 404 anyway.
 """
 
@@ -76,6 +76,9 @@ EVENTS: Final = Resource("events.k8s.io", "v1", "events", "Event", namespaced=Tr
 DEPLOYMENTS: Final = Resource("apps", "v1", "deployments", "Deployment", namespaced=True)
 STATEFUL_SETS: Final = Resource("apps", "v1", "statefulsets", "StatefulSet", namespaced=True)
 DAEMON_SETS: Final = Resource("apps", "v1", "daemonsets", "DaemonSet", namespaced=True)
+JOBS: Final = Resource("batch", "v1", "jobs", "Job", namespaced=True)
+CRON_JOBS: Final = Resource("batch", "v1", "cronjobs", "CronJob", namespaced=True)
+ARGO_ROLLOUTS: Final = Resource("argoproj.io", "v1alpha1", "rollouts", "Rollout", namespaced=True)
 LEASES: Final = Resource("coordination.k8s.io", "v1", "leases", "Lease", namespaced=True)
 EXTERNAL_SECRETS: Final = Resource(
     GROUP, VERSION, "externalsecrets", "ExternalSecret", namespaced=True

@@ -148,7 +148,7 @@ class Leaver:
                 owner=external_secret.key.name,
                 external_secret=external_secret,
             )
-        elif self._cache.workloads.count("secret", place):
+        elif any(self._cache.workloads.count(index, place) for index in ("secret", "pulls")):
             return None
         else:
             written = await remove_target(

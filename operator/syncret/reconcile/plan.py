@@ -8,6 +8,7 @@ that is not due.
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from math import inf
 from typing import Final, NamedTuple
 
 from syncret.api.externalsecret import ExternalSecret, ExternalSecretStatus
@@ -94,7 +95,8 @@ class SyncState:
     failures: int = 0
     failed: Reason | None = None
     retry: float = 0.0
-    rollout_failures: int = field(default=0)
+    #: When the rollout is to be looked at again, in monotonic seconds.
+    rollout_at: float = inf
     leaving_failures: int = field(default=0)
     #: Stands for templates from elsewhere, as they were last seen.
     template: str = ""

@@ -4,16 +4,15 @@ Conditions follow the Kubernetes API conventions: ``lastTransitionTime`` moves o
 does. A status that would say the same gives no patch, so an unchanged refresh writes nothing.
 """
 
-from dataclasses import replace
 from typing import Any
 
 from syncret.api.externalsecret import (
     Condition,
     ExternalSecretStatus,
     MissingEntry,
-    RolloutTarget,
     Source,
 )
+from syncret.api.rollout import target_body
 
 
 def ready_condition(
@@ -38,8 +37,9 @@ def status_patch(old: ExternalSecretStatus, new: ExternalSecretStatus) -> dict[s
     A merge patch replaces lists as a whole; fields that are the same are left out.
     """
     patch: dict[str, Any] = {}
-    if new.ready != old.ready and new.ready is not None:
-        patch["conditions"] = [condition_body(new.ready)]
+    conditions = (new.ready, new.rolled_out)
+    if conditions != (old.ready, old.rolled_out) and any(conditions):
+        patch["conditions"] = [condition_body(one) for one in conditions if one is not None]
     if new.synced_generation != old.synced_generation:
         patch["syncedGeneration"] = new.synced_generation
     texts = {
@@ -60,8 +60,8 @@ def status_patch(old: ExternalSecretStatus, new: ExternalSecretStatus) -> dict[s
         patch["formerSecrets"] = list(new.former_secrets) or None
     if _template_body(new) != _template_body(old):
         patch["template"] = _template_body(new)
-    if new.targets != old.targets:
-        patch["rollout"] = {"targets": [_target_body(target) for target in new.targets]}
+    if rollout := _rollout_patch(old, new):
+        patch["rollout"] = rollout
     return {"status": patch} if patch else None
 
 
@@ -77,11 +77,13 @@ def condition_body(condition: Condition) -> dict[str, Any]:
     }
 
 
-def with_targets(
-    status: ExternalSecretStatus, targets: tuple[RolloutTarget, ...]
-) -> ExternalSecretStatus:
-    """The status with other rollout targets."""
-    return status if status.targets == targets else replace(status, targets=targets)
+def _rollout_patch(old: ExternalSecretStatus, new: ExternalSecretStatus) -> dict[str, Any]:
+    patch: dict[str, Any] = {}
+    if new.targets != old.targets:
+        patch["targets"] = [target_body(target) for target in new.targets]
+    if new.rollout_since != old.rollout_since:
+        patch["pendingSince"] = new.rollout_since or None
+    return patch
 
 
 def _template_body(status: ExternalSecretStatus) -> dict[str, str | None] | None:
@@ -104,15 +106,4 @@ def _source_body(source: Source) -> dict[str, Any]:
 
 def _missing_body(missing: MissingEntry) -> dict[str, Any]:
     body = {"entry": missing.entry, "key": missing.key, "property": missing.property}
-    return {name: value for name, value in body.items() if value}
-
-
-def _target_body(target: RolloutTarget) -> dict[str, Any]:
-    body = {
-        "kind": target.kind,
-        "name": target.name,
-        "uid": target.uid,
-        "checksum": target.checksum,
-        "lastRolloutTime": target.last_rollout_time,
-    }
     return {name: value for name, value in body.items() if value}

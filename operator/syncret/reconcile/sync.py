@@ -49,7 +49,7 @@ from syncret.reconcile.rollout.roller import Roller
 from syncret.reconcile.schedule import NEVER, Due, due_after, first_due, held_until
 from syncret.reconcile.secretio import Change
 from syncret.reconcile.shape import PLAIN
-from syncret.reconcile.status import status_patch, with_targets
+from syncret.reconcile.status import status_patch
 from syncret.reconcile.stores import StoreClients
 from syncret.reconcile.telling import SyncMetrics, Teller, names
 from syncret.reconcile.templating import Made, Templating
@@ -158,6 +158,7 @@ class ExternalSecretReconciler:
     def _forget(self, key: ObjectKey) -> None:
         state = self._states.pop(key, None)
         self._templating.forget(key)
+        self._roller.forget(key)
         self._teller.forget(key.namespace, key.name, state.uid if state is not None else None)
 
     def forget_namespaces(self, theirs: Callable[[str], bool]) -> None:
@@ -180,6 +181,15 @@ class ExternalSecretReconciler:
 
     def _wait(self, external_secret: ExternalSecret, state: SyncState) -> float | None:
         """Seconds until the next round is wanted; None: when something changes."""
+        waits = (self._wait_for_sync(external_secret, state), self._wait_for_rollout(state))
+        return min((wait for wait in waits if wait is not None), default=None)
+
+    def _wait_for_rollout(self, state: SyncState) -> float | None:
+        if state.rollout_at == inf:
+            return None
+        return max(0.0, state.rollout_at - self._clock.monotonic())
+
+    def _wait_for_sync(self, external_secret: ExternalSecret, state: SyncState) -> float | None:
         wall = self._clock.wall()
         if state.failures:
             retry = max(0.0, state.retry - self._clock.monotonic())
@@ -190,9 +200,8 @@ class ExternalSecretReconciler:
             wait = state.due.slot - wall  # to tell then what it waits for
         elif state.due.at < inf:
             wait = max(0.0, self._contexts.wake(external_secret, state.due.at) - wall)
-        for failures in (state.rollout_failures, state.leaving_failures):
-            if failures:
-                wait = min(wait, self._backoff.delay(failures))
+        if state.leaving_failures:
+            wait = min(wait, self._backoff.delay(state.leaving_failures))
         return wait if wait < inf else None
 
     async def _round(self, external_secret: ExternalSecret, state: SyncState) -> None:
@@ -219,10 +228,13 @@ class ExternalSecretReconciler:
         elif state.context is None or not all(grant.known for grant in state.context.grants):
             state.context = context
         status = self._told(external_secret, state, status)
-        if secret is not None and self._complete(external_secret, secret, status):
-            rolled = await self._roller.roll(external_secret, secret, status.targets)
-            state.rollout_failures = state.rollout_failures + 1 if rolled.failed else 0
-            status = with_targets(status, rolled.targets)
+        state.rollout_at = inf
+        # What the spec says of rollouts may be what is wrong with it.
+        usable = secret is not None and not external_secret.problem
+        if secret is not None and usable and self._complete(external_secret, secret, status):
+            rolled = await self._roller.roll(external_secret, secret, status)
+            state.rollout_at = self._clock.monotonic() + rolled.wait
+            status = rolled.status
         if status.former_secrets and not state.failures:
             names = status.former_secrets
             names, again = await self._leaver.leave_former(external_secret, names)

@@ -1,8 +1,8 @@
-"""When periodic refreshes are allowed: sync windows, in their time zones. Pure.
+"""When periodic refreshes, or rollouts, are allowed: windows, in their time zones. Pure.
 
-With windows of the kind Allow, a refresh is made only in one of them; in a window of the kind Deny
-it is never made. A window begins when its schedule says so on the clocks of its time zone, and
-lasts for its duration in real time, its end excluded.
+With windows of the kind Allow, it is done only in one of them; in a window of the kind Deny, never.
+A window begins when its schedule says so on the clocks of its time zone, and lasts for its duration
+in real time, its end excluded.
 
 Where clocks change, as in Debian's cron: a time that is left out is made up for when the clocks
 have changed, one that comes twice counts the first time. The library's own look back does not see
@@ -16,7 +16,7 @@ from typing import Final
 
 from cronsim import CronSim
 
-from syncret.api.refresh import SyncWindow, time_zone
+from syncret.api.window import SyncWindow, time_zone
 
 #: Edges of windows that one look goes past. Minutely windows have more; it is looked again, then.
 _MOST_EDGES: Final = 32
@@ -26,7 +26,7 @@ _NEAR: Final = 3 * 3600.0
 
 
 def open_at(windows: Sequence[SyncWindow], when: float) -> bool:
-    """Whether periodic refreshes are allowed at a time, in wall seconds."""
+    """Whether it is allowed at a time, in wall seconds."""
     allowing = [window for window in windows if window.allow]
     if allowing and not any(_within(window, when) for window in allowing):
         return False
@@ -34,9 +34,9 @@ def open_at(windows: Sequence[SyncWindow], when: float) -> bool:
 
 
 def opening_after(windows: Sequence[SyncWindow], when: float) -> float:
-    """The first time, not before ``when``, at which they are allowed; infinite if none comes.
+    """The first time, not before ``when``, at which it is allowed; infinite if none comes.
 
-    Or a time before which they are not, at which to look again.
+    Or a time before which it is not, at which to look again.
     """
     if open_at(windows, when):
         return when

@@ -51,6 +51,9 @@ _SYNC_BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
 #: Seconds. From a store in the same cluster to one that is waited for until the timeout.
 _CALL_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
+#: Seconds. From a Deployment of one small pod to a large StatefulSet.
+_ROLLOUT_BUCKETS: Final = (1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0)
+
 
 class Metrics:
     """What the operator counts. Cheap to call; all but :meth:`render` from the loop's thread.
@@ -103,8 +106,21 @@ class Metrics:
         )
         self.rollouts = Counter(
             "syncret_rollouts",
-            "Rolling restarts, by kind of the workload and result: rolled, gone or failed.",
+            "Rolling restarts, by kind of the workload and result: rolled, gone, failed, unhealthy "
+            "or reverted.",
             ["kind", "result"],
+            registry=registry,
+        )
+        self.rollout_duration = Histogram(
+            "syncret_rollout_duration_seconds",
+            "Seconds from a rolling restart's begin until all pods were replaced and available.",
+            ["kind"],
+            buckets=_ROLLOUT_BUCKETS,
+            registry=registry,
+        )
+        self.rollouts_in_progress = Gauge(
+            "syncret_rollouts_in_progress",
+            "Workloads of the cluster that were restarted and are not available again yet.",
             registry=registry,
         )
         self.event_loop_lag = Gauge(
@@ -191,8 +207,24 @@ class Metrics:
             self.provider_calls.remove(provider, *store, operation, outcome)
 
     def rollout(self, kind: str, result: str) -> None:
-        """A rolling restart was made ("rolled"), found nothing to restart ("gone"), or "failed"."""
+        """A rolling restart was made ("rolled"), found nothing to restart ("gone"), or "failed".
+
+        Of those that were made, some did not become healthy in time ("unhealthy"), or somebody put
+        the former template back ("reverted").
+        """
         self.rollouts.labels(kind, result).inc()
+
+    def rollout_ended(self, kind: str, seconds: float) -> None:
+        """All pods of a workload that was restarted are replaced and available."""
+        self.rollout_duration.labels(kind).observe(seconds)
+
+    def set_rolled_out(self, namespace: str, name: str, rolled_out: bool | None) -> None:
+        """What the condition RolledOut says; None where no workload uses the Secret."""
+        self.external_secrets.record(namespace, name).rolled_out = rolled_out
+
+    def watch_rollouts(self, in_progress: Callable[[], float]) -> None:
+        """Has the number of workloads that roll asked for at each scrape."""
+        self.rollouts_in_progress.set_function(in_progress)
 
     def watch_queue(self, depth: Callable[[], Mapping[str, int]]) -> None:
         """Has the queue asked for its depth by lane, at each scrape and from another thread."""
@@ -234,6 +266,7 @@ class _Record:
     last_success: float | None = None
     changes: int = 0
     held: bool | None = None
+    rolled_out: bool | None = None
 
 
 class ExternalSecretSeries(Collector):
@@ -276,7 +309,15 @@ class ExternalSecretSeries(Collector):
             "Whether a refresh is due and waits for a sync window: 1 or 0; only with syncWindows.",
             labels=labels,
         )
+        rolled_out = GaugeMetricFamily(
+            "syncret_externalsecret_rolled_out",
+            "Whether every workload uses what the Secret holds: 1 as its condition RolledOut is "
+            "True, else 0; only where workloads use it.",
+            labels=labels,
+        )
         for key, record in records:
+            if record.rolled_out is not None:
+                rolled_out.add_metric(key, float(record.rolled_out))
             if record.held is not None:
                 held.add_metric(key, float(record.held))
             if record.ready is not None:
@@ -284,7 +325,7 @@ class ExternalSecretSeries(Collector):
             if record.last_success is not None:
                 last_success.add_metric(key, record.last_success)
             changes.add_metric(key, record.changes)
-        yield from (ready, last_success, changes, held)
+        yield from (ready, last_success, changes, held, rolled_out)
 
 
 class QueueDepth(Collector):

@@ -1,6 +1,7 @@
 """Which Secrets a workload reads, whatever its body looks like."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from syncret.api.consumers import consumed_secrets
+from syncret.api.health import Health
 from syncret.api.workload import Workload, WorkloadKey, parse_workload
 from syncret.constants import CHECKSUM_ANNOTATION
 
@@ -58,7 +60,7 @@ def test_containers(field: str, container: dict[str, Any], consumes: dict[str, A
             },
             {"db": frozenset({"a", "b"}), "tls": None},
         ),
-        ({"csi": {"driver": "d", "nodePublishSecretRef": {"name": "db"}}}, {}),
+        ({"csi": {"driver": "d", "nodePublishSecretRef": {"name": "db"}}}, {"db": None}),
         ({"emptyDir": {}}, {}),
     ],
 )
@@ -99,9 +101,9 @@ def test_equal_names_and_keys_are_one_object() -> None:
 
 def test_the_record_of_a_workload() -> None:
     pod = {"containers": [{"env": [ENV]}]}
-    assert parse_workload(
-        "StatefulSet", body(pod, annotations={CHECKSUM_ANNOTATION: "x"})
-    ) == Workload(
+    workload = parse_workload("StatefulSet", body(pod, annotations={CHECKSUM_ANNOTATION: "x"}))
+    assert workload is not None
+    assert replace(workload, template=b"", health=Health.COMPLETE) == Workload(
         key=WorkloadKey("payments", "StatefulSet", "api"),
         uid="uid-1",
         consumes={"db": frozenset({"password"})},
@@ -118,8 +120,10 @@ def test_a_workload_without_the_annotation(annotations: Any) -> None:
     assert workload.checksum == ""
 
 
-def test_a_workload_that_reads_no_secret_is_none() -> None:
-    assert parse_workload("Deployment", body({"containers": [{"image": "app"}]})) is None
+def test_a_workload_that_reads_no_secret_may_be_named() -> None:
+    workload = parse_workload("Deployment", body({"containers": [{"image": "app"}]}))
+    assert workload is not None
+    assert workload.consumes == {}
 
 
 def test_a_workload_that_is_being_deleted_is_none() -> None:

@@ -27,7 +27,12 @@ def populate(api: FakeApiServer) -> None:
 
 def database(**arguments: Any) -> Body:
     """The ExternalSecret."""
-    spec = {"dataFrom": [{"extract": {"key": "app/db"}}], "refreshInterval": "1m", **arguments}
+    spec = {
+        "dataFrom": [{"extract": {"key": "app/db"}}],
+        "refreshInterval": "1m",
+        "rollout": {"debounce": "0s"},
+        **arguments,
+    }
     return external_secret_body("db", **spec)
 
 
@@ -43,8 +48,13 @@ def status(api: FakeApiServer) -> Body:
 
 def ready(api: FakeApiServer) -> Body:
     """Its condition Ready."""
-    (condition,) = status(api)["conditions"]
-    return dict(condition)
+    return condition(api, "Ready")
+
+
+def condition(api: FakeApiServer, kind: str) -> Body:
+    """Its condition of that type."""
+    (found,) = (one for one in status(api)["conditions"] if one["type"] == kind)
+    return dict(found)
 
 
 def restarts(api: FakeApiServer, name: str = "api", plural: str = "deployments") -> int:

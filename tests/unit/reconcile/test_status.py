@@ -5,10 +5,10 @@ from dataclasses import replace
 from support.objects import external_secret_body
 from syncret.api.externalsecret import (
     ExternalSecretStatus,
-    RolloutTarget,
     Source,
     parse_external_secret,
 )
+from syncret.api.rollout import RolloutTarget
 from syncret.reconcile.status import ready_condition, status_patch
 
 OK = ready_condition(None, error=None, message="fine", generation=1, now="t1")

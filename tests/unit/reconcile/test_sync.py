@@ -120,7 +120,7 @@ async def test_two_changes_are_two_events(
         provider.values["app/db"] = remote(password)
         await synced.advance(MINUTES)
     reasons = [reason for kind, reason, _ in world.events() if kind == "ExternalSecret"]
-    assert reasons == ["Updated", "Updated"]
+    assert reasons == ["Updated", "RolledOut"] * 2
     labels = {"namespace": NAMESPACE, "name": "db"}
     assert synced.sample("syncret_secret_changes_total", **labels) == 3
     assert [reason for kind, reason, _ in world.events() if kind == "Deployment"] == [

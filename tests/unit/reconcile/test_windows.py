@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncret.api.refresh import SyncWindow, parse_refresh
+from syncret.api.refresh import parse_refresh
+from syncret.api.window import SyncWindow
 from syncret.errors import SpecInvalid
 from syncret.reconcile.windows import open_at, opening_after
 

@@ -214,8 +214,10 @@ def test_the_page_lists_every_metric_and_no_other(metrics: Metrics) -> None:
     finish(metrics, "changed")
     metrics.provider_call(provider="aws", store=STORE, operation="X", outcome="ok", seconds=0.1)
     metrics.rollout("Deployment", "rolled")
+    metrics.rollout_ended("Deployment", 1.0)
     metrics.secret_changed("payments", "db")
     metrics.set_held("payments", "db", True)
+    metrics.set_rolled_out("payments", "db", True)
     shown = {}
     for family in metrics.registry.collect():
         if not family.name.startswith("syncret"):

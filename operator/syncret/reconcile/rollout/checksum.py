@@ -2,13 +2,17 @@
 
 ::
 
-    syncret.io/secrets-checksum: cache=*.1f0c93aa.5b1e…,db=7d0e1c2b.1f0c93aa.90c4…
-                                  │    │ │        └ digest of the values that are read
-                                  │    │ └ id of the key that it was made with (syncret.digest)
-                                  │    └ which keys of the Secret are read ("*": all)
-                                  └ name of the Secret
+    #7.9d4e1a02,cache=*.1f0c93aa.5b1e…,db=7d0e1c2b.1f0c93aa.90c4…
+    │ │        │    │ │        └ digest of the values that are read
+    │ │        │    │ └ id of the key it was made with (syncret.digest)
+    │ │        │    └ which keys of the Secret are read ("*": all)
+    │ │        └ name of the Secret
+    │ └ of which workload: a hash of its uid
+    └ number of the restart: higher than any before it
 
-One entry per Secret and not one value for all: ``docs/design/0002-rollout-checksums.md``.
+One entry per Secret and not one value for all, and a number that tells a new annotation from an old
+one that somebody put back, or from that of a workload whose manifest was copied:
+``docs/design/0002-rollout-checksums.md``.
 
 The set of keys is a plain hash, because the names of the keys stand in the pod template anyway.
 The values are digested under the operator's key only.
@@ -35,6 +39,7 @@ ALL_KEYS: Final = "*"
 _SET_LENGTH = 8  # hex digits: two sets that a template had one after the other hardly collide
 
 _NAME: Final = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?")  # a DNS subdomain
+_SEQUENCE: Final = re.compile(r"#([0-9]{1,15})\.([0-9a-f]{8})(?:,|$)")
 _ENTRY: Final = re.compile(r"(?P<keys>\*|[0-9a-f]{8})\.(?P<digest>[0-9a-f]{8}\.[0-9a-f]{32})")
 
 
@@ -76,6 +81,12 @@ def parse_entry(text: str) -> Entry | None:
     return Entry(match["keys"], match["digest"]) if match else None
 
 
+def sequence_of(annotation: str, uid: str) -> int:
+    """The number of the restart that wrote an annotation; 0 if none of this workload's did."""
+    match = _SEQUENCE.match(annotation)
+    return int(match[1]) if match and match[2] == _short(uid) else 0
+
+
 def parse(annotation: str) -> dict[str, Entry]:
     """The entries of an annotation, by the name of the Secret; of two for one Secret the last."""
     entries = {}
@@ -88,15 +99,15 @@ def parse(annotation: str) -> dict[str, Entry]:
     return entries
 
 
-def render(entries: Mapping[str, Entry], *, needed: str) -> str:
-    """The annotation with these entries, sorted by name.
+def render(entries: Mapping[str, Entry], *, needed: str, sequence: int, uid: str) -> str:
+    """The annotation of a workload, with this number and these entries, sorted by name.
 
     ``needed`` names the Secret that the restart is for: its entry is always in. Others beyond the
     bound are left out from the end; their ExternalSecrets then go by the baseline in their status.
     """
     parts = {name: f"{name}={entry}" for name, entry in sorted(entries.items())}
-    room = MAX_LENGTH - len(parts[needed])
-    kept = []
+    kept = [f"#{sequence}.{_short(uid)}"]
+    room = MAX_LENGTH - len(parts[needed]) - len(kept[0]) - 1
     for name, part in parts.items():
         if name != needed:
             room -= len(part) + 1
@@ -104,6 +115,10 @@ def render(entries: Mapping[str, Entry], *, needed: str) -> str:
                 continue
         kept.append(part)
     return ",".join(kept)
+
+
+def _short(uid: str) -> str:
+    return hashlib.sha256(uid.encode()).hexdigest()[:8]
 
 
 def _key_set(consumed: ConsumedKeys) -> str:

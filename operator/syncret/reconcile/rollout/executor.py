@@ -1,11 +1,15 @@
 """One restart: the annotation goes to the pod template; the workload's controller does the rest.
 
+An Argo Rollout is restarted in place by its ``spec.restartAt``, since another template would be a
+new canary; the annotation, which tells what for, is then one of the Rollout itself.
+
 Server-side apply of exactly one field, under a field manager of our own: whoever manages the rest
 of the template does not see a difference in a field of theirs, and can name ours to leave it
 alone. Forced, because the field is ours by its name. With the uid as precondition, because an
 apply to a name that is not there would create a workload of one annotation.
 
-Sending the same twice restarts once: the second apply changes nothing.
+Sending the same twice restarts once: the second apply changes nothing. (Of a Rollout, its pods are
+younger than the second ``restartAt`` only if that was sent within the same second.)
 
 Refused: ``kubectl rollout restart``'s annotation with the time. It would restart again after
 every failure whose success was not seen.
@@ -19,14 +23,21 @@ from typing import Any, Final, Protocol
 from syncret.api.workload import Workload, WorkloadKind, parse_workload
 from syncret.constants import CHECKSUM_ANNOTATION, ROLLOUT_FIELD_MANAGER
 from syncret.errors import KubeConflict, KubeForbidden, KubeNotFound
-from syncret.kube.resources import DAEMON_SETS, DEPLOYMENTS, STATEFUL_SETS, Resource
+from syncret.kube.resources import (
+    ARGO_ROLLOUTS,
+    DAEMON_SETS,
+    DEPLOYMENTS,
+    STATEFUL_SETS,
+    Resource,
+)
 from syncret.reconcile.rollout.plan import Roll
 
-#: The resource of each kind.
+#: The resource of each kind that is restarted.
 RESOURCES: Final[Mapping[WorkloadKind, Resource]] = {
     "Deployment": DEPLOYMENTS,
     "StatefulSet": STATEFUL_SETS,
     "DaemonSet": DAEMON_SETS,
+    "Rollout": ARGO_ROLLOUTS,
 }
 
 
@@ -64,14 +75,19 @@ class RollOutcome:
     workload: Workload | None = None
 
 
-async def roll(client: RollClient, roll: Roll) -> RollOutcome:
-    """Makes the restart. Raises KubeError if it could not be made and the workload is there."""
+async def roll(client: RollClient, roll: Roll, *, now: str) -> RollOutcome:
+    """Makes the restart; ``now``: RFC 3339.
+
+    Raises KubeError if it could not be made and the workload is there.
+    """
     key = roll.key
     resource = RESOURCES[key.kind]
-    body = {
-        "metadata": {"name": key.name, "namespace": key.namespace, "uid": roll.uid},
-        "spec": {"template": {"metadata": {"annotations": {CHECKSUM_ANNOTATION: roll.annotation}}}},
-    }
+    meta: dict[str, Any] = {"name": key.name, "namespace": key.namespace, "uid": roll.uid}
+    marked = {"annotations": {CHECKSUM_ANNOTATION: roll.annotation}}
+    if key.kind == "Rollout":
+        body = {"metadata": {**meta, **marked}, "spec": {"restartAt": now}}
+    else:
+        body = {"metadata": meta, "spec": {"template": {"metadata": marked}}}
     try:
         answer = await client.apply(
             resource,

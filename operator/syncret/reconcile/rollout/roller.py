@@ -1,27 +1,44 @@
 """Rolling what consumes a Secret: the plan carried out, and told of.
 
-The workloads of one Secret are restarted one after the other; one that cannot be restarted does
-not keep the others from it. A restart is told where people look for its cause: as an Event of the
-workload. A failed one is the ExternalSecret's, whose next round tries it again.
+A restart that cannot be made does not keep the others from theirs. A restart is told where people
+look for its cause: as an Event of the workload. What keeps a rollout from its end is told as the
+condition RolledOut of the ExternalSecret, and what a person has to do something about as its Event.
 """
 
 import logging
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
+from math import inf
+from typing import Final, Protocol, cast
 
-from syncret.api.externalsecret import ExternalSecret, RolloutTarget
+from syncret.api.externalsecret import ExternalSecret, ExternalSecretStatus
+from syncret.api.keys import ObjectKey
+from syncret.api.rollout import RolloutTarget
 from syncret.api.secret import ManagedSecret
-from syncret.api.workload import WorkloadKey
+from syncret.api.workload import Workload, WorkloadKey, WorkloadKind
 from syncret.cache import Cache
-from syncret.clock import Clock, rfc3339
+from syncret.clock import Clock, parse_rfc3339, rfc3339
+from syncret.constants import ROLLOUT_ANNOTATION
 from syncret.digest import Digester
-from syncret.errors import SyncretError
+from syncret.errors import KubeNotFound, SyncretError
 from syncret.kube.events import EventRecorder, ObjectRef
+from syncret.kube.resources import NAMESPACES
+from syncret.reconcile.rollout.condition import ALARMING, rolled_out
 from syncret.reconcile.rollout.executor import RESOURCES, RollClient, RollResult, roll
-from syncret.reconcile.rollout.plan import Roll, plan_rollouts
+from syncret.reconcile.rollout.limits import RollHistory, rolling_now
+from syncret.reconcile.rollout.plan import Roll, RolloutPlan, Situation, plan_rollouts
 
 logger = logging.getLogger(__name__)
+
+#: Seconds between two looks at whether the cluster has room for another restart, or whether one
+#: that another ExternalSecret makes of the same workload has been made.
+_POLL: Final = 1.0
+
+#: Seconds for which it is remembered whether a namespace is to be rolled.
+_NAMESPACE_KEPT: Final = 30.0
+
+#: Seconds after which a restart does not count in the limit of the cluster.
+_COUNTED: Final = 900.0
 
 
 class RolloutMetrics(Protocol):
@@ -29,17 +46,27 @@ class RolloutMetrics(Protocol):
 
     def rollout(self, kind: str, result: str) -> None: ...
 
+    def rollout_ended(self, kind: str, seconds: float) -> None: ...
+
+    def set_rolled_out(self, namespace: str, name: str, rolled_out: bool | None) -> None: ...
+
 
 @dataclass(frozen=True, slots=True)
 class Rolled:
-    """The targets that the status has to show now, and whether a restart is still to be made."""
+    """The status as it is now, and in how many seconds to look again."""
 
-    targets: tuple[RolloutTarget, ...]
-    failed: bool
+    status: ExternalSecretStatus
+    wait: float
+
+
+def in_progress(cache: Cache, clock: Clock) -> int:
+    """How many workloads of the cluster roll because of us."""
+    rolling = cache.workloads.by("rolling", True)
+    return rolling_now(rolling, now=clock.wall(), timeout=_COUNTED)
 
 
 class Roller:
-    """Restarts the consumers of Secrets that changed."""
+    """Restarts the consumers of Secrets that changed. ``limit``: restarts in the whole cluster."""
 
     def __init__(
         self,
@@ -50,47 +77,269 @@ class Roller:
         metrics: RolloutMetrics,
         digester: Digester,
         clock: Clock,
+        limit: int = 20,
+        unlisted: Callable[[], Collection[str]] = tuple,
     ) -> None:
+        """``unlisted``: the kinds of workloads of which it is not known what there is."""
         self._cache = cache
         self._kube = kube
         self._events = events
         self._metrics = metrics
         self._digester = digester
         self._clock = clock
+        self._limit = limit
+        self._unlisted = unlisted
+        self._history = RollHistory()
+        #: Workloads that are being written to, whoever asked for it.
+        self._busy: set[WorkloadKey] = set()
+        #: The data that was seen last of each, and when it was seen first.
+        self._seen: dict[ObjectKey, tuple[str, float]] = {}
+        self._left_alone: dict[str, tuple[bool, float]] = {}
+        #: The last warning that was told of each.
+        self._alarms: dict[ObjectKey, str] = {}
+
+    def forget(self, key: ObjectKey) -> None:
+        """The ExternalSecret is gone, or another replica's."""
+        self._seen.pop(key, None)
+        self._alarms.pop(key, None)
 
     async def roll(
+        self, external_secret: ExternalSecret, secret: ManagedSecret, status: ExternalSecretStatus
+    ) -> Rolled:
+        """Restarts what reads ``secret`` and was started with other data of it, as far as it may.
+
+        ``status``: as it is but for the rollout.
+        """
+        workloads = self._workloads(external_secret, secret)
+        named = external_secret.rollout.mode == "Targets"
+        if not workloads and not status.targets and not named:
+            return Rolled(self._told(external_secret, status, RolloutPlan()), inf)
+        changed = self._changed(external_secret, status)
+        failed: dict[WorkloadKey, SyncretError] = {}
+        done: set[WorkloadKey] = set()
+        again = False
+        while (plan := self._plan(external_secret, secret, status, changed, done=done)).rolls:
+            unknown = await self._ask_namespace(secret.namespace)
+            if unknown is not None:
+                failed |= {one.key: unknown for one in plan.rolls}
+                again = True
+                break
+            plan = self._plan(external_secret, secret, status, changed, done=done)
+            for planned in plan.rolls:
+                known = self._cache.workloads.get(planned.key)
+                if planned.key in self._busy or known is None or known.uid != planned.uid:
+                    done.add(planned.key)
+                    again = True
+                    continue
+                failure = await self._roll_one(secret, planned)
+                if failure is not None:
+                    failed[planned.key] = failure
+                    continue
+                done.add(planned.key)
+                # What changes on and on waits anew, from here.
+                status = replace(status, rollout_since=rfc3339(self._clock.wall()))
+        self._tell_failed(external_secret, failed)
+        wait = max(0.0, plan.again - self._clock.wall())
+        if again or plan.gate == "room":
+            wait = min(wait, _POLL)
+        self._count(status.targets, plan.targets)
+        return Rolled(self._told(external_secret, status, plan), wait)
+
+    def _workloads(
+        self, external_secret: ExternalSecret, secret: ManagedSecret
+    ) -> dict[WorkloadKey, Workload]:
+        place = (secret.namespace, secret.name)
+        table = self._cache.workloads
+        found = {one.key: one for index in ("secret", "named") for one in table.by(index, place)}
+        if external_secret.rollout.mode == "Targets":
+            found |= {
+                one.key: one
+                for one in table.by("namespace", secret.namespace)
+                if external_secret.rollout.names(one)
+            }
+        return found
+
+    def _plan(
         self,
         external_secret: ExternalSecret,
         secret: ManagedSecret,
-        baselines: Collection[RolloutTarget],
-    ) -> Rolled:
-        """Restarts what reads ``secret`` and was started with other data of it."""
-        namespace = secret.namespace
-        consumers = self._cache.workloads.by("secret", (namespace, secret.name))
-        if not consumers and not baselines:
-            return Rolled((), failed=False)
-        plan = plan_rollouts(
-            secret,
-            consumers,
-            baselines=baselines,
-            others=lambda name: self._cache.secrets.get((namespace, name)),
-            mode=external_secret.rollout_mode,
+        status: ExternalSecretStatus,
+        changed: float,
+        *,
+        done: Collection[WorkloadKey],
+    ) -> RolloutPlan:
+        """The plan, with what is known at this moment: it is another after each await.
+
+        ``done``: those that are not to be written to in this round any more.
+        """
+        now = self._clock.wall()
+        workloads = self._workloads(external_secret, secret)
+
+        def earliest(key: WorkloadKey) -> float:
+            return inf if key in done else self._history.earliest(workloads[key], now)
+
+        situation = Situation(
+            secret=secret,
+            rollout=external_secret.rollout,
+            targets=status.targets,
+            since=status.rollout_since,
+            others=lambda name: self._cache.secrets.get((secret.namespace, name)),
             digester=self._digester,
+            now=now,
+            changed=changed,
+            left_alone=self._is_left_alone(secret.namespace),
+            room=self._limit - len(self._busy) - in_progress(self._cache, self._clock),
+            earliest=earliest,
+            numbered=self._numbered,
+            unlisted=self._unlisted(),
+        )
+        return plan_rollouts(situation, workloads.values())
+
+    def _numbered(self, workload: Workload) -> int:
+        """The highest number of a restart of it in the statuses of what writes its Secrets."""
+        namespace = workload.key.namespace
+        return max(
+            (
+                target.sequence
+                for secret in workload.consumes
+                for one in self._cache.external_secrets.by("target", (namespace, secret))
+                for target in one.status.targets
+                if target.uid == workload.uid
+            ),
+            default=0,
+        )
+
+    def _changed(self, external_secret: ExternalSecret, status: ExternalSecretStatus) -> float:
+        """When the data last changed: as it was seen, or as a process before this one wrote it."""
+        known = self._seen.get(external_secret.key)
+        if known is None:
+            known = (status.data_hash, parse_rfc3339(status.last_change_time))
+        elif known[0] != status.data_hash:
+            known = (status.data_hash, self._clock.wall())
+        self._seen[external_secret.key] = known
+        return known[1]
+
+    def _is_left_alone(self, namespace: str) -> bool:
+        """Whether that is known; unknown, the namespace is asked before anything is restarted."""
+        left_alone, until = self._left_alone.get(namespace, (False, 0.0))
+        return left_alone and until > self._clock.monotonic()
+
+    async def _ask_namespace(self, namespace: str) -> SyncretError | None:
+        """Whether its annotation says that nothing in it is to be restarted; else the failure."""
+        now = self._clock.monotonic()
+        self._left_alone = {
+            name: known for name, known in self._left_alone.items() if known[1] > now
+        }
+        if namespace in self._left_alone:
+            return None
+        try:
+            body = await self._kube.get_metadata(NAMESPACES, name=namespace)
+        except KubeNotFound:
+            body = {}  # it is going, and what is in it with it
+        except SyncretError as error:
+            return error
+        annotations = (body.get("metadata") or {}).get("annotations") or {}
+        left_alone = annotations.get(ROLLOUT_ANNOTATION) == "false"
+        self._left_alone[namespace] = (left_alone, now + _NAMESPACE_KEPT)
+        return None
+
+    async def _roll_one(self, secret: ManagedSecret, planned: Roll) -> SyncretError | None:
+        """Makes one restart; the failure, if it is one, was logged."""
+        key = planned.key
+        names = {"kind": key.kind, "namespace": key.namespace, "object": key.name}
+        now = self._clock.wall()
+        self._busy.add(key)
+        try:
+            outcome = await roll(self._kube, planned, now=rfc3339(now))
+        except SyncretError as error:
+            self._metrics.rollout(key.kind, "failed")
+            self._history.failed(planned.uid, now)
+            logger.warning(
+                "Not restarted: %s",
+                error.message,
+                extra={**names, "secret": secret.name, "reason": error.reason},
+            )
+            return error
+        finally:
+            self._busy.discard(key)
+        self._metrics.rollout(key.kind, outcome.result.value)
+        if outcome.result is RollResult.GONE:
+            self._cache.workloads.drop(key)
+            return None
+        self._history.rolled(planned.uid, now)
+        if outcome.workload is not None:
+            self._cache.workloads.put(key, outcome.workload)
+        logger.info("Rolling restart begun", extra={**names, "secret": secret.name})
+        self._events.forget(planned.uid)  # two restarts in a row are two Events
+        self._events.emit(
+            ObjectRef(
+                api_version=RESOURCES[key.kind].api_version,
+                kind=key.kind,
+                namespace=key.namespace,
+                name=key.name,
+                uid=planned.uid,
+            ),
+            type="Normal",
+            reason="SecretChanged",
+            message=f'A rolling restart was begun because the Secret "{secret.name}" changed.',
+            action="Roll",
+        )
+        return None
+
+    def _told(
+        self, external_secret: ExternalSecret, status: ExternalSecretStatus, plan: RolloutPlan
+    ) -> ExternalSecretStatus:
+        """The status with the rollout in it; a change of what there is to say is told."""
+        key = external_secret.key
+
+        def owner(target: RolloutTarget) -> str:
+            kind = cast("WorkloadKind", target.kind)
+            found = self._cache.workloads.get(WorkloadKey(key.namespace, kind, target.name))
+            return found.owner if found is not None else ""
+
+        before = status.rolled_out
+        condition = rolled_out(
+            plan,
+            before,
+            owner=owner,
+            generation=external_secret.generation,
             now=rfc3339(self._clock.wall()),
         )
-        failed: dict[WorkloadKey, SyncretError] = {}
-        gone: list[WorkloadKey] = []
-        for planned in plan.rolls:
-            result = await self._roll_one(secret, planned)
-            if isinstance(result, SyncretError):
-                self._metrics.rollout(planned.key.kind, "failed")
-                failed[planned.key] = result
+        told = None if condition is None else condition.status == "True"
+        self._metrics.set_rolled_out(key.namespace, key.name, told)
+        new = replace(status, targets=plan.targets, rollout_since=plan.since, rolled_out=condition)
+        if condition is None or condition.status == "True":
+            self._alarms.pop(key, None)
+        if condition is not None and condition != before:
+            # Told once, however often it comes and goes between other news.
+            alarming = condition.reason in ALARMING and self._alarms.get(key) != condition.message
+            if alarming:
+                self._alarms[key] = condition.message
+            ended = condition.status == "True" and before is not None and before.status == "False"
+            if alarming or ended:
+                self._events.emit(
+                    ObjectRef.of(key, external_secret.uid),
+                    type="Warning" if alarming else "Normal",
+                    reason=condition.reason,
+                    message=condition.message,
+                    action="Roll",
+                )
+        return status if new == status else new
+
+    def _count(self, before: Collection[RolloutTarget], after: Collection[RolloutTarget]) -> None:
+        """Counts the rollouts that ended, well or not."""
+        old = {(one.kind, one.name, one.uid): one for one in before}
+        for target in after:
+            known = old.get((target.kind, target.name, target.uid))
+            if known is None or known.phase == target.phase:
                 continue
-            self._metrics.rollout(planned.key.kind, result.value)
-            if result is RollResult.GONE:
-                gone.append(planned.key)
-        self._tell_failed(external_secret, failed)
-        return Rolled(plan.targets_after(failed=failed, gone=gone), failed=bool(failed))
+            if target.phase == "Current" and known.phase == "RollingOut":
+                began = parse_rfc3339(target.last_rollout_time)
+                self._metrics.rollout_ended(target.kind, max(0.0, self._clock.wall() - began))
+            elif target.phase in {"Failed", "Reverted"}:
+                self._metrics.rollout(
+                    target.kind, "unhealthy" if target.phase == "Failed" else "reverted"
+                )
 
     def _tell_failed(
         self, external_secret: ExternalSecret, failed: Mapping[WorkloadKey, SyncretError]
@@ -107,36 +356,3 @@ class Roller:
             message=f'{key.kind} "{key.name}" was not restarted{more}: {error.message}',
             action="Roll",
         )
-
-    async def _roll_one(self, secret: ManagedSecret, planned: Roll) -> RollResult | SyncretError:
-        """How it ended; a failure was logged."""
-        key = planned.key
-        names = {"kind": key.kind, "namespace": key.namespace, "object": key.name}
-        try:
-            outcome = await roll(self._kube, planned)
-        except SyncretError as error:
-            logger.warning(
-                "Not restarted: %s",
-                error.message,
-                extra={**names, "secret": secret.name, "reason": error.reason},
-            )
-            return error
-        if outcome.result is RollResult.ROLLED:
-            if outcome.workload is not None:
-                self._cache.workloads.put(key, outcome.workload)
-            logger.info("Rolling restart begun", extra={**names, "secret": secret.name})
-            self._events.forget(planned.uid)  # two restarts in a row are two Events
-            self._events.emit(
-                ObjectRef(
-                    api_version=RESOURCES[key.kind].api_version,
-                    kind=key.kind,
-                    namespace=key.namespace,
-                    name=key.name,
-                    uid=planned.uid,
-                ),
-                type="Normal",
-                reason="SecretChanged",
-                message=f'A rolling restart was begun because the Secret "{secret.name}" changed.',
-                action="Roll",
-            )
-        return outcome.result

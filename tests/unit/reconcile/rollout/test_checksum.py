@@ -15,6 +15,7 @@ from syncret.reconcile.rollout.checksum import (
     parse,
     parse_entry,
     render,
+    sequence_of,
 )
 
 DIGESTER = Digester(b"k" * 32)
@@ -67,13 +68,17 @@ ENTRIES = st.dictionaries(NAMES, st.builds(made, DATA, CONSUMED), min_size=1, ma
 
 @given(ENTRIES)
 def test_what_is_written_can_be_read(entries: dict[str, Entry]) -> None:
-    assert parse(render(entries, needed=next(iter(entries)))) == entries
+    assert parse(render(entries, needed=next(iter(entries)), sequence=7, uid="u")) == entries
 
 
 @given(ENTRIES)
 def test_the_same_entries_are_the_same_text(entries: dict[str, Entry]) -> None:
     reversed_entries = dict(reversed(entries.items()))
-    texts = {render(e, needed=n) for e in (entries, reversed_entries) for n in entries}
+    texts = {
+        render(e, needed=n, sequence=7, uid="u")
+        for e in (entries, reversed_entries)
+        for n in entries
+    }
     assert len(texts) == 1
 
 
@@ -85,7 +90,7 @@ def test_garbage_has_no_entries(text: str) -> None:
 
 @given(ENTRIES, st.text(alphabet=st.characters(exclude_characters=","), max_size=20))
 def test_garbage_beside_entries_leaves_them(entries: dict[str, Entry], garbage: str) -> None:
-    text = render(entries, needed=next(iter(entries)))
+    text = render(entries, needed=next(iter(entries)), sequence=7, uid="u")
     assert parse(f"{garbage},{text}, {garbage}") == entries
 
 
@@ -100,7 +105,7 @@ def test_an_entry_of_another_length_is_none(change: str) -> None:
 def test_the_text_is_bounded_and_has_the_needed_entry() -> None:
     entries = {f"{number:0250}": made({"a": b"1"}) for number in range(400)}
     last = max(entries)
-    text = render(entries, needed=last)
+    text = render(entries, needed=last, sequence=7, uid="u")
     assert len(text) <= MAX_LENGTH
     kept = parse(text)
     assert kept[last] == entries[last]
@@ -111,3 +116,14 @@ def test_a_text_beyond_the_bound_is_not_read() -> None:
     text = f"db={made({'a': b'1'})}"
     assert parse(text)
     assert parse(text + "," * MAX_LENGTH) == {}
+
+
+def test_the_number_of_the_restart_is_that_of_one_workload() -> None:
+    text = render({"db": made({})}, needed="db", sequence=7, uid="u")
+    assert sequence_of(text, "u") == 7
+    assert sequence_of(text, "another") == 0
+
+
+@pytest.mark.parametrize("text", ["", "#7", "#7,db=x", "db=x", "#", "#x.0b1c2d3e", "#7.0b1c2d3e"])
+def test_what_is_no_number_of_it(text: str) -> None:
+    assert sequence_of(text, "u") == 0

@@ -11,6 +11,7 @@ from syncret.kube.client import KubeClient
 from syncret.reconcile.rollout.executor import RollResult, roll
 from syncret.reconcile.rollout.plan import Roll
 
+NOW = "2026-01-01T00:00:00Z"
 KEY = WorkloadKey("payments", "Deployment", "api")
 ROLL = Roll(key=KEY, uid="workload-1", annotation="db=*.11111111." + "2" * 32)
 
@@ -28,7 +29,7 @@ def _annotations(cluster: FakeApiServer) -> dict[str, str]:
 async def test_the_annotation_is_set_and_the_answer_is_the_workload(
     cluster: FakeApiServer, kube: KubeClient, deployment: Body
 ) -> None:
-    outcome = await roll(kube, ROLL)
+    outcome = await roll(kube, ROLL, now=NOW)
     assert _annotations(cluster) == {"app": "theirs", CHECKSUM_ANNOTATION: ROLL.annotation}
     assert outcome.result is RollResult.ROLLED
     assert outcome.workload is not None
@@ -39,12 +40,12 @@ async def test_the_same_twice_is_one_restart(
     cluster: FakeApiServer, kube: KubeClient, deployment: Body
 ) -> None:
     for _ in range(2):
-        await roll(kube, ROLL)
+        await roll(kube, ROLL, now=NOW)
     assert cluster.get("deployments", "payments", "api")["metadata"]["generation"] == 2
 
 
 async def test_no_such_workload(cluster: FakeApiServer, kube: KubeClient) -> None:
-    assert (await roll(kube, ROLL)).result is RollResult.GONE
+    assert (await roll(kube, ROLL, now=NOW)).result is RollResult.GONE
     assert cluster.objects == {}
 
 
@@ -52,7 +53,7 @@ async def test_another_one_under_its_name_is_left_alone(
     cluster: FakeApiServer, kube: KubeClient
 ) -> None:
     other = cluster.put("deployments", workload_body(uid="workload-2"))
-    assert (await roll(kube, ROLL)).result is RollResult.GONE
+    assert (await roll(kube, ROLL, now=NOW)).result is RollResult.GONE
     assert cluster.get("deployments", "payments", "api") == other
 
 
@@ -61,7 +62,7 @@ async def test_gone_where_the_operator_may_not_create(
 ) -> None:
     """Which it may not: the authorizer asks for "create" before anything is looked up."""
     cluster.intercept("PATCH", "deployments", Refusal(403, "Forbidden"))
-    assert (await roll(kube, ROLL)).result is RollResult.GONE
+    assert (await roll(kube, ROLL, now=NOW)).result is RollResult.GONE
 
 
 @pytest.mark.parametrize(
@@ -82,7 +83,7 @@ async def test_a_failure_while_the_workload_is_there_is_a_failure(
 ) -> None:
     cluster.intercept("PATCH", "deployments", answer)
     with pytest.raises(error, match=r"deployments|Deployment|admission"):
-        await roll(kube, ROLL)
+        await roll(kube, ROLL, now=NOW)
     assert cluster.get("deployments", "payments", "api") == deployment
 
 
@@ -92,26 +93,28 @@ async def test_when_it_cannot_be_looked_up_either_that_is_the_failure(
     cluster.intercept("PATCH", "deployments", Refusal(409, "Conflict"))
     cluster.intercept("GET", "deployments", Refusal(500))
     with pytest.raises(KubeUnavailable, match="HTTP 500"):
-        await roll(kube, ROLL)
+        await roll(kube, ROLL, now=NOW)
 
 
 async def test_a_workload_that_ceased_to_read_secrets_while_it_was_restarted(
     cluster: FakeApiServer, kube: KubeClient
 ) -> None:
     cluster.put("deployments", workload_body(reads=()))
-    outcome = await roll(kube, ROLL)
-    assert (outcome.result, outcome.workload) == (RollResult.ROLLED, None)
+    outcome = await roll(kube, ROLL, now=NOW)
+    assert outcome.result is RollResult.ROLLED
+    assert outcome.workload is not None
+    assert outcome.workload.consumes == {}
 
 
 async def test_not_found_is_gone(cluster: FakeApiServer, kube: KubeClient) -> None:
     """As in a namespace that has gone with all it had."""
     cluster.intercept("PATCH", "deployments", Refusal(404, "NotFound"))
-    assert (await roll(kube, ROLL)).result is RollResult.GONE
+    assert (await roll(kube, ROLL, now=NOW)).result is RollResult.GONE
 
 
 async def test_the_annotation_is_ours_whoever_wrote_it(
     cluster: FakeApiServer, kube: KubeClient
 ) -> None:
     cluster.put("deployments", workload_body(checksum="of a restore, or of another tool"))
-    assert (await roll(kube, ROLL)).result is RollResult.ROLLED
+    assert (await roll(kube, ROLL, now=NOW)).result is RollResult.ROLLED
     assert _annotations(cluster)[CHECKSUM_ANNOTATION] == ROLL.annotation

@@ -5,24 +5,31 @@ then. The operator is the real plan, with the order of writes of the real one, a
 any two of them.
 """
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
-from syncret.api.externalsecret import RolloutMode, RolloutTarget
+from syncret.api.health import Health, Held
+from syncret.api.rollout import Rollout, RolloutMode, RolloutTarget
 from syncret.api.secret import ManagedSecret
-from syncret.api.workload import ConsumedKeys, Workload, WorkloadKey
+from syncret.api.workload import ConsumedKeys, Workload, WorkloadKey, names_of
+from syncret.clock import rfc3339
 from syncret.digest import Digester
-from syncret.reconcile.rollout.plan import RolloutPlan, plan_rollouts
+from syncret.reconcile.rollout.plan import RolloutPlan, Situation, plan_rollouts
 
 NAMESPACE = "payments"
+EPOCH = 1_767_225_600.0
 Data = Mapping[str, bytes]
 Death = Literal["before the patch", "before the status"]
 
 
 @dataclass
 class World:
-    """``started``: what the pods read of each Secret when they were started."""
+    """``started``: what the pods read of each Secret when they were started.
+
+    ``spec``: of the rollouts, besides their mode.
+    """
 
     secrets: dict[str, dict[str, bytes]]
     consumes: dict[str, ConsumedKeys]
@@ -34,6 +41,13 @@ class World:
     started: dict[str, Data] = field(default_factory=dict)
     restarts: int = 0
     time: int = 0
+    rolled_at: float = 0.0
+    health: Health = Health.COMPLETE
+    held: Held = ""
+    image: int = 1
+    spec: dict[str, Any] = field(default_factory=lambda: {"debounce": 0.0})
+    since: dict[str, str] = field(default_factory=dict)
+    room: int = 1000
 
     def __post_init__(self) -> None:
         self.start_pods()
@@ -44,11 +58,25 @@ class World:
 
     @property
     def workload(self) -> Workload:
-        return Workload(self.key, self.uid, dict(self.consumes), self.annotation)
+        template = hashlib.sha256(repr((self.annotation, self.consumes, self.image)).encode())
+        return Workload(
+            self.key,
+            self.uid,
+            dict(self.consumes),
+            self.annotation,
+            template=template.digest(),
+            rolled_at=self.rolled_at,
+            health=self.health,
+            held=self.held,
+        )
+
+    @property
+    def wall(self) -> float:
+        return EPOCH + self.time
 
     @property
     def now(self) -> str:
-        return f"2026-01-01T00:00:{self.time:02}Z"
+        return rfc3339(self.wall)
 
     def managed(self, name: str) -> ManagedSecret | None:
         if name not in self.secrets:
@@ -58,24 +86,45 @@ class World:
 
     def read(self, name: str) -> Data:
         """What pods that start now read of a Secret."""
+        if name not in self.consumes:
+            return {}
         consumed, data = self.consumes[name], self.secrets.get(name, {})
         return {k: v for k, v in data.items() if consumed is None or k in consumed}
 
     def current(self, name: str) -> bool:
         """Whether the pods hold what the Secret holds."""
-        return self.started[name] == self.read(name)
+        return self.started.get(name, {}) == self.read(name)
 
     def plan(self, name: str) -> RolloutPlan:
         """The plan of the ExternalSecret of that name."""
-        return plan_rollouts(
-            self.managed(name),
-            [self.workload],
-            baselines=self.statuses.get(name, ()),
-            others=self.managed,
-            mode=self.modes.get(name, "Auto"),
-            digester=self.digester,
-            now=self.now,
-        )
+        secret = self.managed(name)
+        if secret is None:
+            return RolloutPlan(targets=self.statuses.get(name, ()), since=self.since.get(name, ""))
+        workload = self.workload
+        concerns = name in workload.consumes or name in names_of(workload.checksum)
+        return plan_rollouts(self.situation(name, secret), [workload] if concerns else [])
+
+    def situation(self, name: str, secret: ManagedSecret, **more: Any) -> Situation:
+        arguments: dict[str, Any] = {
+            "secret": secret,
+            "rollout": Rollout(mode=self.modes.get(name, "Auto"), **self.spec),
+            "targets": self.statuses.get(name, ()),
+            "since": self.since.get(name, ""),
+            "others": self.managed,
+            "digester": self.digester,
+            "now": self.wall,
+            "room": self.room,
+            "numbered": lambda workload: max(
+                (
+                    target.sequence
+                    for targets in self.statuses.values()
+                    for target in targets
+                    if target.uid == workload.uid
+                ),
+                default=0,
+            ),
+        }
+        return Situation(**{**arguments, **more})
 
     def reconcile(self, name: str, *, dies: Death | None = None) -> int:
         """One round of an ExternalSecret; returns how often the pods restarted."""
@@ -86,21 +135,28 @@ class World:
             return 0
         for roll in plan.rolls:
             assert (roll.key, roll.uid) == (self.key, self.uid)
+            self.rolled_at = self.wall
             self.template(annotation=roll.annotation)
         if dies != "before the status":
-            self.statuses[name] = plan.targets
+            plan = self.plan(name)
+            self.statuses[name], self.since[name] = plan.targets, plan.since
         return self.restarts - before
 
     def template(
-        self, *, annotation: str | None = None, consumes: dict[str, ConsumedKeys] | None = None
+        self,
+        *,
+        annotation: str | None = None,
+        consumes: dict[str, ConsumedKeys] | None = None,
+        image: int | None = None,
     ) -> None:
         """Somebody writes the template."""
         new = (
             self.annotation if annotation is None else annotation,
             self.consumes if consumes is None else consumes,
+            self.image if image is None else image,
         )
-        if new != (self.annotation, self.consumes):
-            self.annotation, self.consumes = new
+        if new != (self.annotation, self.consumes, self.image):
+            self.annotation, self.consumes, self.image = new
             self.restarts += 1
             self.start_pods()
 

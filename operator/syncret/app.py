@@ -41,6 +41,7 @@ from syncret.kube.watchhealth import WatchHealth
 from syncret.providers.bounds import Bounds, OwnCluster
 from syncret.providers.registry import parse_provider
 from syncret.queue import Queue
+from syncret.reconcile.rollout.reload import ReloadReconciler
 from syncret.reconcile.rollout.roller import Roller
 from syncret.reconcile.stamping import ClusterExternalSecretReconciler
 from syncret.reconcile.storecheck import StoreReconciler
@@ -194,6 +195,7 @@ async def _built(  # noqa: PLR0915 - a composition root is a list
             credential_seen=lambda *seen: stores.credential_seen(*seen),  # noqa: PLW0108 - the same
             template_changed=lambda key: templating.suspect(key),  # noqa: PLW0108 - made below
             want_config_maps=lambda: config_maps.want(),  # noqa: PLW0108 - the same
+            reloader=settings.reloader_annotations,
         )
         events = EventRecorder(kube, clock=clock, instance=settings.instance)
         events.start()
@@ -219,23 +221,33 @@ async def _built(  # noqa: PLR0915 - a composition root is a list
         # Jitter needs no cryptographic randomness.
         random = Random()  # noqa: S311
         backoff = Backoff(base=settings.retry_base, cap=settings.retry_cap, random=random)
+        roller = Roller(
+            cache=cache,
+            kube=kube,
+            events=events,
+            metrics=metrics,
+            digester=digester,
+            clock=clock,
+            limit=settings.max_concurrent_rollouts,
+            unlisted=lambda: [
+                one.resource.kind for one in optional if not one.listed and not one.absent
+            ],
+        )
+        reloads = ReloadReconciler(
+            cache=cache,
+            kube=kube,
+            roller=roller,
+            events=events,
+            metrics=metrics,
+            digester=digester,
+            clock=clock,
+        )
         external_secrets = ExternalSecretReconciler(
             cache=cache,
             kube=kube,
             stores=stores,
             templating=templating,
-            roller=Roller(
-                cache=cache,
-                kube=kube,
-                events=events,
-                metrics=metrics,
-                digester=digester,
-                clock=clock,
-                limit=settings.max_concurrent_rollouts,
-                unlisted=lambda: [
-                    one.resource.kind for one in optional if not one.listed and not one.absent
-                ],
-            ),
+            roller=roller,
             events=events,
             metrics=metrics,
             digester=digester,
@@ -277,6 +289,8 @@ async def _built(  # noqa: PLR0915 - a composition root is a list
                 return await external_secrets.reconcile(key)
             if key.kind == "ClusterExternalSecret":
                 return await stamping.reconcile(key)
+            if key.kind == "Reload":
+                return await reloads.reconcile(key)
             return await store_checks.reconcile(key)
 
         async def look_again() -> None:

@@ -81,6 +81,7 @@ class Assignment:
             (store.key for store in self._cache.stores),
             (external_secret.key for external_secret in self._cache.external_secrets),
             (one.key for one in self._cache.cluster_external_secrets),
+            (ObjectKey("Reload", namespace, "") for namespace in self._cache.reloads()),
             # Those that are gone and have left keys behind; most have a record above as well.
             (
                 ObjectKey(EXTERNAL_SECRET, secret.namespace, name)

@@ -109,7 +109,8 @@ class Cache:
         self.unmanaged: Table[tuple[str, str], str] = Table()
         #: by "secret": every (namespace, Secret) that its pods read; by "pulls": the same, of those
         #: that its images are pulled with; by "named": those that only our annotation names; by
-        #: "namespace"; by "rolling", True: those that we restarted and that are not complete.
+        #: "namespace"; by "reload": the namespace, if it has annotations of Reloader's that count;
+        #: by "rolling", True: those that we restarted and that are not complete.
         self.workloads: Table[WorkloadKey, Workload] = Table(
             secret=lambda workload: [
                 (workload.key.namespace, secret) for secret in workload.consumes
@@ -121,10 +122,15 @@ class Cache:
                 if secret not in workload.consumes
             ],
             namespace=lambda workload: (workload.key.namespace,),
+            reload=lambda workload: (workload.key.namespace,) if workload.reload else (),
             rolling=lambda workload: (
                 (True,) if workload.rolled_at and workload.health is Health.ROLLING else ()
             ),
         )
+
+    def reloads(self) -> list[str]:
+        """The namespaces with workloads that have annotations of Reloader's."""
+        return sorted({one.key.namespace for one in self.workloads if one.reload is not None})
 
     def namespace(self, name: str) -> Namespace:
         """What is known of a namespace: at least its name."""

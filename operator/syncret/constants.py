@@ -29,6 +29,9 @@ METADATA_ANNOTATION: Final = f"{GROUP}/template-metadata"
 #: On the pod template of a workload: what each Secret held when the workload last (re)started.
 CHECKSUM_ANNOTATION: Final = f"{GROUP}/secrets-checksum"
 
+#: On a workload with Reloader's annotations, and on its pod template: the same, of what those name.
+RELOAD_ANNOTATION: Final = f"{GROUP}/reload-checksum"
+
 #: On a workload or a namespace: whether its pods may be restarted, "true" or "false".
 ROLLOUT_ANNOTATION: Final = f"{GROUP}/rollout"
 
@@ -45,6 +48,7 @@ BASE64_FIELD: Final = f"{GROUP}/base64"
 #: Field managers. The API server refuses names over 128 characters.
 FIELD_MANAGER: Final = "syncret"
 ROLLOUT_FIELD_MANAGER: Final = "syncret-rollout"
+RELOAD_FIELD_MANAGER: Final = "syncret-reload"
 STAMP_FIELD_MANAGER: Final = "syncret-stamp"
 
 #: ``controller.reportingController`` of our Events.

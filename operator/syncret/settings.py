@@ -63,6 +63,7 @@ class Settings:
             such stores.
         max_concurrent_rollouts: How many workloads of the whole cluster may be rolling at the same
             time because of Syncret.
+        reloader_annotations: Whether annotations of Stakater's Reloader count.
         provider_timeout: How long one call to an external store may take.
         kube_timeout: How long one request to the Kubernetes API may take, watches excepted.
         shutdown_grace: How long what has begun may take to end when the operator is stopped.
@@ -84,6 +85,7 @@ class Settings:
     file_store_roots: tuple[str, ...] = ()
     webhook_hosts: tuple[str, ...] = ()
     max_concurrent_rollouts: int = 20
+    reloader_annotations: bool = False
     provider_timeout: float = 10.0
     kube_timeout: float = 15.0
     shutdown_grace: float = 20.0
@@ -370,6 +372,13 @@ _OPTIONS: Final = (
         "NUMBER",
         "how many workloads of the whole cluster may be rolling at the same time because a Secret "
         "changed; spec.rollout.maxConcurrent is the limit of one ExternalSecret",
+    ),
+    _Option(
+        "reloader_annotations",
+        _boolean,
+        "",
+        "restart workloads as the annotations of Stakater's Reloader say, for any Secret and "
+        "ConfigMap; uninstall Reloader first, or everything is restarted twice",
     ),
     _Option(
         "provider_timeout",

@@ -73,6 +73,9 @@ _SPREAD_MOST: Final = 30.0
 #: many namespaces at once, and its own writes come back one by one.
 _GATHER: Final = 0.2
 
+#: Seconds that is waited for more changes of what Reloader's annotations name.
+_RELOAD: Final = 1.0
+
 #: What kopf does not watch.
 REFLECTED: Final = (EXTERNAL_SECRETS, SECRETS)
 
@@ -97,6 +100,7 @@ class Watcher:
         template_changed: Callable[[ObjectKey], None] = lambda _: None,
         want_config_maps: Callable[[], None] = lambda: None,
         gather: float = _GATHER,
+        reloader: bool = False,
     ) -> None:
         """``works_on``: whether objects of a namespace are this replica's to work on.
 
@@ -105,8 +109,10 @@ class Watcher:
         version of a Secret ("" if it is gone), and gives the stores that this concerns.
         ``template_changed`` is told of an ExternalSecret whose templates may have changed
         elsewhere, ``want_config_maps`` called when ConfigMaps have to be watched for that.
-        ``gather``: seconds that is waited for more news of the pods of workloads.
+        ``gather``: seconds that is waited for more news of the pods of workloads. ``reloader``:
+        whether annotations of Reloader's count.
         """
+        self._reloader = reloader
         self._gather = gather
         self._controller_class = controller_class
         self._want_namespaces = want_namespaces
@@ -295,6 +301,14 @@ class Watcher:
         self._look_at_templates(
             self._cache.external_secrets.by("template", (kind, meta["namespace"], meta["name"]))
         )
+        namespace, name = meta["namespace"], meta["name"]
+        for workload in self._cache.workloads.by("reload", namespace):
+            if workload.reload is not None and (
+                workload.reload.rules.names(kind, name)
+                or name in (workload.consumes if kind == "Secret" else workload.reload.config_maps)
+            ):
+                self._add(ObjectKey("Reload", namespace, ""), delay=_RELOAD)
+                break
 
     def template_sources_missed(self, kind: SourceKind) -> None:
         """Changes of ConfigMaps or Secrets may have gone unseen."""
@@ -303,6 +317,8 @@ class Watcher:
             for external_secret in self._cache.external_secrets
             if any(source == kind for source, _ in external_secret.template.sources)
         )
+        for namespace in self._cache.reloads():
+            self._add(ObjectKey("Reload", namespace, ""), delay=_RELOAD)
 
     def _look_at_templates(self, external_secrets: Iterable[ExternalSecret]) -> None:
         for external_secret in external_secrets:
@@ -314,7 +330,7 @@ class Watcher:
         key = WorkloadKey(meta["namespace"], kind, meta["name"])
         if deleted and _replaced(self._cache.workloads.get(key), meta):
             return
-        record = None if deleted else parse_workload(kind, body)
+        record = None if deleted else parse_workload(kind, body, reloader=self._reloader)
         if record is None:
             old = self._cache.workloads.drop(key)
         else:
@@ -325,6 +341,9 @@ class Watcher:
         pods = old is not None and record is not None and old.template == record.template
         delay = self._gather if pods else 0.0
         self._add_consumers_of(key.namespace, _consumed(old) | _consumed(record), delay=delay)
+        if any(one is not None and one.reload is not None for one in (old, record)):
+            self._want_config_maps()
+            self._add(ObjectKey("Reload", key.namespace, ""), delay=_RELOAD)
         for external_secret in self._cache.external_secrets.by("rolls", key.namespace):
             names = external_secret.rollout.names
             if any(one is not None and names(one) for one in (old, record)):

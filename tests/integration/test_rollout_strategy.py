@@ -367,6 +367,58 @@ def test_jobs_are_told_of_and_never_touched(world: World) -> None:
     assert world.generation("import", "Job") == 1
 
 
+def test_annotations_of_reloader_restart_for_any_secret_and_config_map(
+    lonely_world: World, alone: StartAlone
+) -> None:
+    """Once for each change, also of what changed while the operator was down."""
+    world = lonely_world
+    meta = {"name": "plain", "namespace": world.namespace}
+    settings = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": {"k": "1"}}
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": meta, "stringData": {"k": "1"}}
+    world.apply(settings, secret)
+    both = [{"secretRef": {"name": "plain"}}, {"configMapRef": {"name": "plain"}}]
+    for name, asked in (("a", "true"), ("b", "false")):
+        body = manifests.workload(world.namespace, name, container={"envFrom": both})
+        body["metadata"]["annotations"] = {"reloader.stakater.com/auto": asked}
+        world.apply(body)
+    operator = world.operator = alone("--reloader-annotations")
+
+    def own() -> Body:
+        annotations: Body = world.get("Deployment", "a")["metadata"]["annotations"]
+        return annotations
+
+    world.wait(lambda: "syncret.io/reload-checksum" in own(), "what it started with is noted")
+    uid = template_of(world)
+
+    def changes(kind: str, value: str) -> None:
+        nonlocal uid
+        field = {"ConfigMap": {"data": {"k": value}}, "Secret": {"stringData": {"k": value}}}
+        world.patch(kind, "plain", field[kind])
+        if operator.child is not None and not operator.child.alive:
+            operator.start()
+        world.wait(lambda: template_of(world) != uid, f"it is restarted for the {kind}")
+        uid = template_of(world)
+        time.sleep(2.5)  # longer than changes are gathered
+        assert template_of(world) == uid
+
+    changes("ConfigMap", "2")
+    changes("Secret", "2")
+    operator.kill()
+    changes("Secret", "3")
+    world.patch("Secret", "plain", {"metadata": {"labels": {"x": "y"}}})
+    time.sleep(2.5)
+    assert template_of(world) == uid, "metadata are no data"
+    assert world.generation("b") == 1
+    assert {event[1] for event in world.events("a", "Deployment")} == {
+        "ConfigMapChanged",
+        "SecretChanged",
+    }
+
+
+def template_of(world: World) -> str:
+    return json.dumps(world.get("Deployment", "a")["spec"]["template"], sort_keys=True)
+
+
 def test_an_argo_rollout_is_restarted_by_its_own_field(
     lonely_world: World, alone: StartAlone
 ) -> None:

@@ -24,6 +24,7 @@ from syncret.digest import Digester
 from syncret.kube.client import KubeClient
 from syncret.kube.events import EventRecorder
 from syncret.queue import Queue
+from syncret.reconcile.rollout.reload import ReloadReconciler
 from syncret.reconcile.rollout.roller import Roller
 from syncret.reconcile.stamping import ClusterExternalSecretReconciler
 from syncret.reconcile.storecheck import StoreReconciler
@@ -66,6 +67,7 @@ class Engine:
         clock: FakeClock,
         digest_key: bytes,
         controller_class: str = "",
+        reloader: bool = False,
     ) -> None:
         #: Namespaces are told of once they are wanted, and Secrets that are no one's always.
         self.namespaces_wanted = False
@@ -90,6 +92,7 @@ class Engine:
             credential_seen=lambda *seen: self.stores.credential_seen(*seen),  # noqa: PLW0108 - later
             template_changed=lambda key: self.templating.suspect(key),  # noqa: PLW0108 - made below
             gather=0.0,
+            reloader=reloader,
         )
         kube = KubeClient(session, api.url)
         self.events = EventRecorder(kube, clock=clock, instance="test")
@@ -110,19 +113,29 @@ class Engine:
         self.pool = Pool()
         self.templating = Templating(kube=kube, pool=self.pool, digester=digester)
         backoff = Backoff(base=1.0, cap=300.0, random=Random(1))  # noqa: S311 - jitter
+        self.roller = Roller(
+            cache=cache,
+            kube=kube,
+            events=self.events,
+            metrics=self.metrics,
+            digester=digester,
+            clock=clock,
+        )
+        self.reloads = ReloadReconciler(
+            cache=cache,
+            kube=kube,
+            roller=self.roller,
+            events=self.events,
+            metrics=self.metrics,
+            digester=digester,
+            clock=clock,
+        )
         self.external_secrets = ExternalSecretReconciler(
             cache=cache,
             kube=kube,
             stores=self.stores,
             templating=self.templating,
-            roller=Roller(
-                cache=cache,
-                kube=kube,
-                events=self.events,
-                metrics=self.metrics,
-                digester=digester,
-                clock=clock,
-            ),
+            roller=self.roller,
             events=self.events,
             metrics=self.metrics,
             digester=digester,
@@ -213,6 +226,8 @@ class Engine:
             return await self.external_secrets.reconcile(key)
         if key.kind == "ClusterExternalSecret":
             return await self.stamping.reconcile(key)
+        if key.kind == "Reload":
+            return await self.reloads.reconcile(key)
         return await self.store_checks.reconcile(key)
 
     def exposed(self) -> str:
@@ -262,6 +277,7 @@ async def living(
     digest_key: bytes = b"k" * 32,
     controller_class: str = "",
     may_list_namespaces: bool = True,
+    reloader: bool = False,
 ) -> AsyncIterator[Engine]:
     """A life of the operator, which begins with lists and ends without a word."""
     async with aiohttp.ClientSession() as session:
@@ -272,6 +288,7 @@ async def living(
             clock=clock,
             digest_key=digest_key,
             controller_class=controller_class,
+            reloader=reloader,
         )
         engine.may_list_namespaces = may_list_namespaces
         engine.events.start()

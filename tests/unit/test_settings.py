@@ -51,6 +51,7 @@ EXAMPLES = {
     "instance": ("syncret-0", "syncret-0"),
 }
 BOOLEAN = "ambient_credentials_for_secret_stores"
+BOOLEANS = (BOOLEAN, "reloader_annotations")
 
 
 def flag(name: str) -> str:
@@ -62,7 +63,7 @@ def variable(name: str) -> str:
 
 
 def test_every_setting_is_covered_here() -> None:
-    assert {field.name for field in fields(Settings)} == {*EXAMPLES, BOOLEAN}
+    assert {field.name for field in fields(Settings)} == {*EXAMPLES, *BOOLEANS}
 
 
 def test_defaults() -> None:
@@ -91,7 +92,7 @@ def test_the_flag_wins_even_over_a_wrong_variable(name: str) -> None:
     assert getattr(settings(flag(name), text, **{variable(name): "-1 ?"}), name) == value
 
 
-@pytest.mark.parametrize("name", [*EXAMPLES, BOOLEAN])
+@pytest.mark.parametrize("name", [*EXAMPLES, *BOOLEANS])
 def test_an_empty_variable_is_no_value(name: str) -> None:
     common = {"POD_NAME": "syncret-0"}
     assert settings(**common, **{variable(name): ""}) == settings(**common)
@@ -202,7 +203,7 @@ def test_waits_that_contradict_each_other_are_told_with_both_origins(
 
 def test_help_shows_every_flag_with_its_variable_and_default() -> None:
     shown = " ".join(parser().format_help().split())
-    for name in [*EXAMPLES, BOOLEAN]:
+    for name in [*EXAMPLES, *BOOLEANS]:
         assert flag(name) in shown
         assert variable(name) in shown
     for default in [

@@ -1,4 +1,4 @@
-"""Which Secrets a pod reads, and which keys of them, from its spec.
+"""Which Secrets and ConfigMaps a pod reads, and which keys of them, from its spec.
 
 Owns the walk over a pod template: environment variables and volumes of containers and init
 containers. A reference that is ``optional`` counts like any other: the pod reads the key as soon
@@ -18,6 +18,7 @@ other. It would spare few restarts, and a wrong answer would leave a pod on an o
 """
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from sys import intern
 from typing import Any, Final
@@ -29,16 +30,42 @@ ConsumedKeys = frozenset[str] | None
 _SHARED: Final = 4096
 
 
+@dataclass(frozen=True, slots=True)
+class _Fields:
+    """What references to one kind of object are called."""
+
+    variable: str
+    source: str
+    volume: str
+    volume_name: str
+
+
+_SECRETS: Final = _Fields("secretKeyRef", "secretRef", "secret", "secretName")
+_CONFIG_MAPS: Final = _Fields("configMapKeyRef", "configMapRef", "configMap", "name")
+
+
 def consumed_secrets(pod_spec: Any) -> dict[str, ConsumedKeys]:
     """The Secrets that the pods of this spec read, by name. Never raises, whatever it is given."""
+    return _consumed(pod_spec, _SECRETS)
+
+
+def consumed_config_maps(pod_spec: Any) -> dict[str, ConsumedKeys]:
+    """The same of ConfigMaps."""
+    return _consumed(pod_spec, _CONFIG_MAPS)
+
+
+def _consumed(pod_spec: Any, fields: _Fields) -> dict[str, ConsumedKeys]:
     found: dict[str, set[str] | None] = {}
     if not isinstance(pod_spec, Mapping):
         return {}
     for field in ("containers", "initContainers"):
         for container in _mappings(pod_spec.get(field)):
-            _environment(container, found)
+            _environment(container, found, fields)
     for volume in _mappings(pod_spec.get("volumes")):
-        _volume(volume, found)
+        _volume(volume, found, fields)
+        if fields is _SECRETS:
+            published = _mapping(_mapping(volume.get("csi")).get("nodePublishSecretRef"))
+            _add(found, published.get("name"), None)
     return {
         name: None if keys is None else _shared(frozenset(keys)) for name, keys in found.items()
     }
@@ -55,24 +82,24 @@ def pull_secrets(pod_spec: Any) -> tuple[str, ...]:
     )
 
 
-def _environment(container: Mapping[str, Any], found: dict[str, set[str] | None]) -> None:
+def _environment(
+    container: Mapping[str, Any], found: dict[str, set[str] | None], fields: _Fields
+) -> None:
     for variable in _mappings(container.get("env")):
-        reference = _mapping(_mapping(variable.get("valueFrom")).get("secretKeyRef"))
+        reference = _mapping(_mapping(variable.get("valueFrom")).get(fields.variable))
         key = reference.get("key")
         if isinstance(key, str) and key:
             _add(found, reference.get("name"), {intern(key)})
     for source in _mappings(container.get("envFrom")):
-        _add(found, _mapping(source.get("secretRef")).get("name"), None)
+        _add(found, _mapping(source.get(fields.source)).get("name"), None)
 
 
-def _volume(volume: Mapping[str, Any], found: dict[str, set[str] | None]) -> None:
-    secret = _mapping(volume.get("secret"))
-    _add(found, secret.get("secretName"), _items(secret))
+def _volume(volume: Mapping[str, Any], found: dict[str, set[str] | None], fields: _Fields) -> None:
+    mounted = _mapping(volume.get(fields.volume))
+    _add(found, mounted.get(fields.volume_name), _items(mounted))
     for source in _mappings(_mapping(volume.get("projected")).get("sources")):
-        projected = _mapping(source.get("secret"))
+        projected = _mapping(source.get(fields.volume))
         _add(found, projected.get("name"), _items(projected))
-    published = _mapping(_mapping(volume.get("csi")).get("nodePublishSecretRef"))
-    _add(found, published.get("name"), None)
 
 
 def _items(source: Mapping[str, Any]) -> set[str] | None:

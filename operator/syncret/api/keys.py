@@ -3,7 +3,13 @@
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
-Kind = Literal["ExternalSecret", "SecretStore", "ClusterSecretStore", "ClusterExternalSecret"]
+Kind = Literal[
+    "ExternalSecret",
+    "SecretStore",
+    "ClusterSecretStore",
+    "ClusterExternalSecret",
+    "Reload",  # of no object: the workloads of a namespace that have Reloader's annotations
+]
 
 #: Namespace, name and uid of an object of any kind.
 Identity = tuple[str, str, str]

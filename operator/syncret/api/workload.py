@@ -9,10 +9,22 @@ from typing import Any, Final, Literal
 
 import orjson
 
-from syncret.api.consumers import ConsumedKeys, consumed_secrets, pull_secrets
+from syncret.api.consumers import (
+    ConsumedKeys,
+    consumed_config_maps,
+    consumed_secrets,
+    pull_secrets,
+)
 from syncret.api.health import Health, Held, progress
+from syncret.api.reloader import Reloader, parse_reloader
 from syncret.clock import parse_rfc3339
-from syncret.constants import CHECKSUM_ANNOTATION, ROLLOUT_ANNOTATION, ROLLOUT_FIELD_MANAGER
+from syncret.constants import (
+    CHECKSUM_ANNOTATION,
+    RELOAD_ANNOTATION,
+    RELOAD_FIELD_MANAGER,
+    ROLLOUT_ANNOTATION,
+    ROLLOUT_FIELD_MANAGER,
+)
 
 __all__ = [
     "RUNS",
@@ -37,6 +49,8 @@ WORKLOAD_KINDS: Final[tuple[WorkloadKind, ...]] = (
 
 #: Those that run to an end: never restarted, only told of.
 RUNS: Final = frozenset({"CronJob", "Job"})
+
+_MANAGERS: Final = frozenset({ROLLOUT_FIELD_MANAGER, RELOAD_FIELD_MANAGER})
 
 #: Different sets of labels that are shared; a workload beyond them has its own copy.
 _SHARED: Final = 4096
@@ -66,6 +80,7 @@ class Workload:
         wish: What its annotation ``syncret.io/rollout`` says; None: nothing.
         owner: Kind and name of the object that controls it, "" without one.
         health, held: How far the update to the present template is.
+        reload: What annotations of Reloader's say; None: nothing, or they are not asked for.
     """
 
     key: WorkloadKey
@@ -80,14 +95,34 @@ class Workload:
     owner: str = ""
     health: Health = Health.COMPLETE
     held: Held = ""
+    reload: "Reload | None" = None
 
 
-def parse_workload(kind: WorkloadKind, body: Mapping[str, Any]) -> Workload | None:
+@dataclass(frozen=True, slots=True)
+class Reload:
+    """What a workload with Reloader's annotations has besides.
+
+    Attributes:
+        config_maps: The ConfigMaps that its pods read, with the keys.
+        checksum: Our annotation of the workload itself: what its pods were started with.
+        started: The same on its pod template, as our last restart left it.
+    """
+
+    rules: Reloader
+    config_maps: Mapping[str, ConsumedKeys]
+    checksum: str
+    started: str
+
+
+def parse_workload(
+    kind: WorkloadKind, body: Mapping[str, Any], *, reloader: bool = False
+) -> Workload | None:
     """The record of a body; None if nothing of it can be restarted or told of.
 
     That is one that is being deleted (it waits for its dependents to go), a Job that has ended,
     and an Argo Rollout whose pods are described elsewhere. Never raises: a body without the
-    fields that the API server always gives is no workload.
+    fields that the API server always gives is no workload. ``reloader``: whether annotations of
+    Reloader's count.
     """
     try:
         meta, spec = body["metadata"], body["spec"]
@@ -112,6 +147,7 @@ def parse_workload(kind: WorkloadKind, body: Mapping[str, Any]) -> Workload | No
             owner=_owner(meta),
             health=health,
             held=held,
+            reload=_reload(kind, annotations, template) if reloader else None,
         )
     except (KeyError, TypeError, AttributeError, ValueError):
         return None
@@ -131,12 +167,33 @@ def _digest(template: Any, marked: Mapping[str, Any] | None, spec: Mapping[str, 
     return hashlib.blake2b(orjson.dumps(told, option=orjson.OPT_SORT_KEYS), digest_size=8).digest()
 
 
+def _reload(
+    kind: WorkloadKind, annotations: Mapping[str, Any], template: Mapping[str, Any]
+) -> Reload | None:
+    if kind in RUNS:
+        return None
+    inner = _mapping(template, "metadata", "annotations")
+    rules = parse_reloader(annotations) or parse_reloader(inner)
+    if rules is None:
+        return None
+    return Reload(
+        rules=rules,
+        config_maps=consumed_config_maps(template["spec"]),
+        checksum=_text(annotations.get(RELOAD_ANNOTATION)),
+        started=_text(inner.get(RELOAD_ANNOTATION)),
+    )
+
+
 def _rolled_at(meta: Mapping[str, Any]) -> float:
     """The API server notes when each field manager last changed something."""
-    for entry in meta.get("managedFields") or ():
-        if entry.get("manager") == ROLLOUT_FIELD_MANAGER and entry.get("time"):
-            return parse_rfc3339(entry["time"])
-    return 0.0
+    return max(
+        (
+            parse_rfc3339(entry["time"])
+            for entry in meta.get("managedFields") or ()
+            if entry.get("manager") in _MANAGERS and entry.get("time")
+        ),
+        default=0.0,
+    )
 
 
 def _began(body: Mapping[str, Any]) -> float:

@@ -38,7 +38,8 @@ MAX_LENGTH: Final = 64 * 1024
 ALL_KEYS: Final = "*"
 _SET_LENGTH = 8  # hex digits: two sets that a template had one after the other hardly collide
 
-_NAME: Final = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?")  # a DNS subdomain
+#: A DNS subdomain; of a ConfigMap with what tells it from a Secret (``reload.py``).
+_NAME: Final = re.compile(r"(?:ConfigMap/)?[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?")
 _SEQUENCE: Final = re.compile(r"#([0-9]{1,15})\.([0-9a-f]{8})(?:,|$)")
 _ENTRY: Final = re.compile(r"(?P<keys>\*|[0-9a-f]{8})\.(?P<digest>[0-9a-f]{8}\.[0-9a-f]{32})")
 

@@ -103,6 +103,26 @@ class Roller:
         self._seen.pop(key, None)
         self._alarms.pop(key, None)
 
+    def wait_for(self, workload: Workload) -> float:
+        """Seconds until a workload may be restarted for another reason; 0: now."""
+        now = self._clock.wall()
+        earliest = self._history.earliest(workload, now)
+        if earliest > now:
+            return earliest - now
+        return _POLL if workload.key in self._busy or self._room() < 1 else 0.0
+
+    def rolled(self, workload: Workload) -> None:
+        """One was restarted for another reason."""
+        self._history.rolled(workload.uid, self._clock.wall())
+
+    def failed(self, workload: Workload) -> None:
+        """One could not be restarted for another reason."""
+        self._history.failed(workload.uid, self._clock.wall())
+
+    def _room(self) -> int:
+        """How many restarts may be begun in the whole cluster."""
+        return self._limit - len(self._busy) - in_progress(self._cache, self._clock)
+
     async def roll(
         self, external_secret: ExternalSecret, secret: ManagedSecret, status: ExternalSecretStatus
     ) -> Rolled:
@@ -188,7 +208,7 @@ class Roller:
             now=now,
             changed=changed,
             left_alone=self._is_left_alone(secret.namespace),
-            room=self._limit - len(self._busy) - in_progress(self._cache, self._clock),
+            room=self._room(),
             earliest=earliest,
             numbered=self._numbered,
             unlisted=self._unlisted(),
@@ -268,7 +288,9 @@ class Roller:
             return None
         self._history.rolled(planned.uid, now)
         if outcome.workload is not None:
-            self._cache.workloads.put(key, outcome.workload)
+            known = self._cache.workloads.get(key)
+            reload = known.reload if known is not None else None
+            self._cache.workloads.put(key, replace(outcome.workload, reload=reload))
         logger.info("Rolling restart begun", extra={**names, "secret": secret.name})
         self._events.forget(planned.uid)  # two restarts in a row are two Events
         self._events.emit(

@@ -91,7 +91,7 @@ async def test_as_many_at_once_as_the_spec_says(
 async def test_no_more_than_the_cluster_has_room_for(
     four: Engine, world: FakeApiServer, provider: MemoryProvider
 ) -> None:
-    four.external_secrets._roller._limit = 2
+    four.roller._limit = 2
     spec(world, maxConcurrent=10)
     await rotate(four, provider)
     assert rolled(world) == [1, 1, 0, 0]

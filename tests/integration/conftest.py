@@ -14,10 +14,11 @@ from typing import Any, Final
 import pytest
 
 from contract.proxy import Proxy
-from integration.api import Api
+from integration import manifests
+from integration.api import Api, ApiError
 from integration.audit import Audit
 from integration.roles import NarrowRole
-from integration.world import World, Worlds
+from integration.world import World, Worlds, wait_until
 from testbed.cluster import Cluster, find_cluster
 from testbed.moto import Moto
 from testbed.operator import NAMESPACE, Operator, install_chart
@@ -170,6 +171,25 @@ def role(api: Api) -> Iterator[NarrowRole]:
     role = NarrowRole(api)
     yield role
     role.remove()
+
+
+@pytest.fixture(scope="session")
+def argo(api: Api) -> Iterator[None]:
+    """The API server knows Argo Rollouts, from here to the end of the session."""
+    api.apply(manifests.rollout_crd())
+
+    def served() -> bool:
+        try:
+            api.list("Rollout", "default")
+        except ApiError as error:
+            if error.status in {404, 429}:  # not yet, or being set up
+                return False
+            raise
+        return True
+
+    wait_until(served, "Rollouts are served")
+    yield
+    api.delete("CustomResourceDefinition", "rollouts.argoproj.io")
 
 
 @pytest.fixture

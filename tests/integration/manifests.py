@@ -171,8 +171,43 @@ def _container(name: str, volumes: Sequence[Body], more: Mapping[str, Any]) -> B
     return container
 
 
+def rollout(namespace: str, name: str, **spec: Any) -> Body:
+    """An Argo Rollout; see :func:`workload`."""
+    body = workload(namespace, name, **spec)
+    return {**body, "apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout"}
+
+
+def rollout_crd() -> Body:
+    """The CRD of Argo Rollouts, as far as it matters to us. No controller comes with it."""
+    schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    version = {
+        "name": "v1alpha1",
+        "served": True,
+        "storage": True,
+        "subresources": {"status": {}},
+        "schema": {"openAPIV3Schema": schema},
+    }
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": "rollouts.argoproj.io"},
+        "spec": {
+            "group": "argoproj.io",
+            "scope": "Namespaced",
+            "names": {"plural": "rollouts", "singular": "rollout", "kind": "Rollout"},
+            "versions": [version],
+        },
+    }
+
+
 def refusing(
-    name: str, namespace: str, *, group: str, resources: Sequence[str], message: str
+    name: str,
+    namespace: str,
+    *,
+    group: str,
+    resources: Sequence[str],
+    message: str,
+    version: str = "v1",
 ) -> list[Body]:
     """An admission policy that refuses every write of some resources in a namespace.
 
@@ -180,7 +215,7 @@ def refusing(
     """
     rule = {
         "apiGroups": [group],
-        "apiVersions": ["v1"],
+        "apiVersions": [version],
         "operations": ["CREATE", "UPDATE"],
         "resources": list(resources),
     }
@@ -190,10 +225,10 @@ def refusing(
         "reason": "Forbidden",
     }
     selector = {"matchLabels": {"kubernetes.io/metadata.name": namespace}}
-    version = "admissionregistration.k8s.io/v1"
+    api_version = "admissionregistration.k8s.io/v1"
     return [
         {
-            "apiVersion": version,
+            "apiVersion": api_version,
             "kind": "ValidatingAdmissionPolicy",
             "metadata": {"name": name},
             "spec": {
@@ -203,7 +238,7 @@ def refusing(
             },
         },
         {
-            "apiVersion": version,
+            "apiVersion": api_version,
             "kind": "ValidatingAdmissionPolicyBinding",
             "metadata": {"name": name},
             "spec": {

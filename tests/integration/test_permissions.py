@@ -52,6 +52,24 @@ def logged(world: World, sentence: str) -> None:
 
 
 @pytest.mark.parametrize("verb", ["list", "watch"])
+def test_kinds_of_workloads_that_it_may_not_see_keep_it_from_nothing_else(
+    argo: None, lonely_world: World, alone: StartAlone, role: NarrowRole, verb: str
+) -> None:
+    world = lonely_world
+    role.lack(
+        ("batch", "jobs", verb), ("batch", "cronjobs", verb), ("argoproj.io", "rollouts", verb)
+    )
+    start(world, alone, role)
+    world.wait_data({"k": b"first"})
+    world.wait(lambda: world.status().get("rollout"), "the reader is known")
+    world.put("k", "second")
+    world.wait(lambda: world.generation("reader") == 2, "the reader is restarted")
+    if verb == "list":
+        sentence = asking(("batch", "jobs", "list"), "in the whole cluster")
+        assert world.operator.log.replace('\\"', '"').count("may not list jobs") == 1, sentence
+
+
+@pytest.mark.parametrize("verb", ["list", "watch"])
 def test_what_it_may_not_watch_is_told_by_readyz_until_it_may(
     lonely_world: World, alone: StartAlone, role: NarrowRole, verb: str
 ) -> None:
@@ -231,7 +249,7 @@ def stamp(world: World) -> None:
 
 
 def test_every_permission_of_the_chart_is_used_and_no_other_is_asked_for(
-    lonely_world: World, alone: StartAlone, audit: Audit
+    argo: None, lonely_world: World, alone: StartAlone, audit: Audit
 ) -> None:
     """Drives the operator through all that it does, the refused restart included."""
     world = lonely_world
@@ -239,9 +257,10 @@ def test_every_permission_of_the_chart_is_used_and_no_other_is_asked_for(
     world.apply(*leases(world.api, "syncret", world.namespace, account="syncret"))
     # A digest key is made, and a Lease for the replica itself.
     world.operator = alone("--shards=2", env={"POD_NAMESPACE": world.namespace})
-    kinds = ("Deployment", "StatefulSet", "DaemonSet")
-    for kind in kinds:
+    kinds = ("Deployment", "StatefulSet", "DaemonSet", "Rollout")
+    for kind in kinds[:3]:
         world.workload("reader", kind=kind, container=env("app", "k"))
+    world.apply(manifests.rollout(world.namespace, "reader", container=env("app", "k")))
     shared = manifests.cluster_store(
         f"shared-{world.namespace}", world.endpoint, credentials_in=world.namespace
     )
@@ -257,16 +276,22 @@ def test_every_permission_of_the_chart_is_used_and_no_other_is_asked_for(
     world.patch("ConfigMap", "form", {"data": {"t": "2"}})
     world.wait_data({"k": b"first", "t": b"2"})
     world.wait(
-        lambda: len(world.status().get("rollout", {}).get("targets", ())) == 3,
+        lambda: len(world.status().get("rollout", {}).get("targets", ())) == 4,
         "the readers are known",
     )
     policy = f"refuse-{world.namespace}"
     plurals = ("deployments", "statefulsets", "daemonsets")
-    world.apply(
-        *manifests.refusing(
-            policy, world.namespace, group="apps", resources=plurals, message="'not now'"
-        )
+    place = (policy, world.namespace)
+    world.apply(*manifests.refusing(*place, group="apps", resources=plurals, message="'not now'"))
+    refusals = manifests.refusing(
+        f"{policy}-argo",
+        world.namespace,
+        group="argoproj.io",
+        version="v1alpha1",
+        resources=["rollouts"],
+        message="'not now'",
     )
+    world.apply(*refusals)
     for kind in kinds:
         world.wait_refused(kind, "reader")
     world.put("k", "second")
@@ -277,8 +302,9 @@ def test_every_permission_of_the_chart_is_used_and_no_other_is_asked_for(
     world.wait(lambda: all(map(refused, kinds)), "the restarts are refused")
     for kind in ("ValidatingAdmissionPolicyBinding", "ValidatingAdmissionPolicy"):
         world.api.delete(kind, policy)
+        world.api.delete(kind, f"{policy}-argo")
     world.wait(
-        lambda: [world.generation("reader", kind) for kind in kinds] == [2, 2, 2],
+        lambda: [world.generation("reader", kind) for kind in kinds] == [2] * len(kinds),
         "they are restarted",
     )
     world.wait(

@@ -31,7 +31,7 @@ EXTERNAL_SECRET = manifests.external_secret(
         "deletionPolicy": "Delete",
         "immutable": True,
     },
-    rollout={"mode": "Auto"},
+    rollout={"mode": "Auto", "debounce": "1s", "maxConcurrent": 1, "timeout": "10m"},
 )
 EXTERNAL_SECRET["spec"]["secretStoreRef"]["kind"] = "SecretStore"
 EXTERNAL_SECRET["spec"] |= {
@@ -125,6 +125,21 @@ MERGE = "spec.dataFrom[1].rewrite[1].merge"
 INTO = (
     f"{MERGE}.into: Invalid value: into names the key of the merged JSON: set it with the strategy "
     "JSON, and leave it out with Extract"
+)
+TARGETS = (
+    "spec.rollout.targets: Invalid value: targets belong to the mode Targets: write both, or "
+    "neither of them"
+)
+TARGET = "Invalid value: a target is either a kind and a name, or a selector"
+API = {"kind": "Deployment", "name": "api"}
+LABELS = {"selector": {"matchLabels": {"app": "api"}}}
+DEBOUNCE = (
+    "debounce must be a duration of at most 1h, written with the units h, m, s and ms, such as "
+    '"5s" or "1m30s"'
+)
+TIMEOUT = (
+    "timeout must be between 1s and 24h, written with the units h, m and s, such as "
+    '"10m" or "1h30m"'
 )
 SECRET_KEY = (
     'secretKey must be usable as a key of a Secret: letters, digits, "-", "_" and "." only, '
@@ -435,6 +450,31 @@ REFUSED: list[Refusal] = [
             {"transform": {"template": "a"}, "merge": {}},
         )
     ),
+    ("es", {"spec.rollout.mode": "Targets"}, TARGETS),
+    ("es", {"spec.rollout.targets": [API]}, TARGETS),
+    *(
+        ("es", {"spec.rollout": {"mode": "Targets", "targets": [target]}}, TARGET)
+        for target in ({}, {"name": "api"}, {"kind": "Deployment"}, {**API, **LABELS})
+    ),
+    (
+        "es",
+        {"spec.rollout": {"mode": "Targets", "targets": [{"kind": "Job", "name": "x"}]}},
+        'supported values: "Deployment", "StatefulSet", "DaemonSet", "Rollout"',
+    ),
+    *(
+        ("es", {"spec.rollout.debounce": text}, f"spec.rollout.debounce: Invalid value: {DEBOUNCE}")
+        for text in ("2h", "5", "-1s", "")
+    ),
+    *(
+        ("es", {"spec.rollout.timeout": text}, f"spec.rollout.timeout: Invalid value: {TIMEOUT}")
+        for text in ("0s", "25h", "10", "500ms")
+    ),
+    ("es", {"spec.rollout.maxConcurrent": 0}, "should be greater than or equal to 1"),
+    (
+        "es",
+        {"spec.rollout.windows": [{"kind": "Allow", "schedule": "@daily", "duration": "1h"}]},
+        f"spec.rollout.windows[0].schedule: Invalid value: {SCHEDULE}",
+    ),
     ("es", {f"{MERGE}.into": "x"}, INTO),
     ("es", {f"{MERGE}.strategy": "JSON"}, INTO),
     (
@@ -489,7 +529,10 @@ REFUSED: list[Refusal] = [
     (
         "es",
         {"spec.rollout.mode": "Always"},
-        'spec.rollout.mode: Unsupported value: "Always": supported values: "Auto", "None"',
+        (
+            'spec.rollout.mode: Unsupported value: "Always": supported values: "Auto", "Targets", '
+            '"None"'
+        ),
     ),
     ("es", {"spec.refreshIntervall": "1h"}, 'unknown field "spec.refreshIntervall"'),
     ("es", {"spec.target.manifest": {}}, 'unknown field "spec.target.manifest"'),
@@ -699,6 +742,9 @@ def test_every_usual_duration_is_accepted(
         {f"{WINDOWS}.schedule": "*/15 0-6 1,15 JAN-MAR MON#1"},
         {f"{WINDOWS}.timeZone": "America/Argentina/Buenos_Aires"},
         {f"{WINDOWS}.timeZone": "Etc/GMT+5"},
+        {"spec.rollout": {"mode": "Targets", "targets": [API, LABELS]}},
+        {"spec.rollout": {"debounce": "0"}},
+        {"spec.rollout": {"debounce": "1h", "timeout": "24h", "maxConcurrent": 1000}},
         {"spec.data.1.remoteRef": {"key": "k", "metadataPolicy": "Fetch", "property": "team"}},
     ],
     ids=str,

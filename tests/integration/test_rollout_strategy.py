@@ -420,36 +420,11 @@ def template_of(world: World) -> str:
 
 
 def test_an_argo_rollout_is_restarted_by_its_own_field(
-    lonely_world: World, alone: StartAlone
+    argo: None, lonely_world: World, alone: StartAlone
 ) -> None:
-    """Its CRD as far as it matters here; the test is its controller."""
+    """The test is its controller."""
     world = lonely_world
-    schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
-    names = {"plural": "rollouts", "singular": "rollout", "kind": "Rollout"}
-    version = {
-        "name": "v1alpha1",
-        "served": True,
-        "storage": True,
-        "subresources": {"status": {}},
-        "schema": {"openAPIV3Schema": schema},
-    }
-    world.apply(
-        {
-            "apiVersion": "apiextensions.k8s.io/v1",
-            "kind": "CustomResourceDefinition",
-            "metadata": {"name": "rollouts.argoproj.io"},
-            "spec": {
-                "group": "argoproj.io",
-                "scope": "Namespaced",
-                "names": names,
-                "versions": [version],
-            },
-        }
-    )
-    body = manifests.workload(world.namespace, "canary", container=env("app", "password"))
-    body |= {"apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout"}
-
-    world.wait(lambda: answered(404, lambda: world.apply(body)), "Rollouts are served")
+    world.apply(manifests.rollout(world.namespace, "canary", container=env("app", "password")))
     world.operator = alone()
     sync(world)
     wait_known(world, "canary")

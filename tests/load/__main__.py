@@ -19,7 +19,7 @@ from typing import Final
 
 import uvloop
 
-from load import bad, refreshing, sharding, standing, stores
+from load import bad, refreshing, rolling, sharding, standing, stores
 from load.bench import LOGS, Bench, Options
 from load.fleet import Stuck
 from load.kube import ApiError
@@ -48,6 +48,9 @@ SCENARIOS: Final = (
     Scenario(("badstores",), "500 of stores that cannot work", bad.bad_stores),
     Scenario(("broken",), "10,000 of keys that do not exist", bad.broken),
     Scenario(("shards",), "three shards against one, a slow store", sharding.shards),
+    Scenario(("rollouts",), "200 workloads of one Secret that is rotated", rolling.rollouts),
+    Scenario(("storm",), "a rotation every second, on one workload", rolling.storm),
+    Scenario(("consumers",), "finding consumers among 5,000 workloads", rolling.consumers),
     Scenario(("stores",), "each provider's client beside the plain SDK", stores.stores),
     Scenario(
         ("memory50k",), "50,000 synced (takes long)", standing.fifty_thousand, by_default=False

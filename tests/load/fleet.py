@@ -149,7 +149,7 @@ async def create(kube: Kube, shape: Shape, *, step: Step) -> None:
     async def make_workload(row: tuple[int, str, str]) -> None:
         _, namespace, name = row
         path = f"/apis/apps/v1/namespaces/{namespace}/deployments"
-        await kube.create(path, _workload(namespace, name))
+        await kube.create(path, workload(namespace, name, secret=name))
 
     def tell(count: int) -> None:
         step.detail = f"{count:,} of {shape.size:,}"
@@ -279,8 +279,9 @@ def _store(store: Store, admitted: Sequence[str]) -> Body:
     }
 
 
-def _workload(namespace: str, secret: str) -> Body:
-    labels = {"app": secret}
+def workload(namespace: str, name: str, *, secret: str) -> Body:
+    """A Deployment of that name whose pods read all keys of a Secret."""
+    labels = {"app": name}
     container = {
         "name": "main",
         "image": "registry.invalid/app:1",
@@ -290,6 +291,6 @@ def _workload(namespace: str, secret: str) -> Body:
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
-        "metadata": {"name": secret, "namespace": namespace},
+        "metadata": {"name": name, "namespace": namespace},
         "spec": {"selector": {"matchLabels": labels}, "template": template},
     }

@@ -220,7 +220,8 @@ class Metrics:
 
     def set_rolled_out(self, namespace: str, name: str, rolled_out: bool | None) -> None:
         """What the condition RolledOut says; None where no workload uses the Secret."""
-        self.external_secrets.record(namespace, name).rolled_out = rolled_out
+        if rolled_out is not None or self.external_secrets.knows(namespace, name):
+            self.external_secrets.record(namespace, name).rolled_out = rolled_out
 
     def watch_rollouts(self, in_progress: Callable[[], float]) -> None:
         """Has the number of workloads that roll asked for at each scrape."""
@@ -281,6 +282,9 @@ class ExternalSecretSeries(Collector):
         if record is None:
             record = self._records[key] = _Record()
         return record
+
+    def knows(self, namespace: str, name: str) -> bool:
+        return (namespace, name) in self._records
 
     def forget(self, namespace: str, name: str) -> None:
         self._records.pop((namespace, name), None)

@@ -42,7 +42,7 @@ from syncret.providers.bounds import Bounds, OwnCluster
 from syncret.providers.registry import parse_provider
 from syncret.queue import Queue
 from syncret.reconcile.rollout.reload import ReloadReconciler
-from syncret.reconcile.rollout.roller import Roller
+from syncret.reconcile.rollout.roller import Roller, in_progress
 from syncret.reconcile.stamping import ClusterExternalSecretReconciler
 from syncret.reconcile.storecheck import StoreReconciler
 from syncret.reconcile.stores import StoreClients
@@ -373,7 +373,7 @@ async def _built(  # noqa: PLR0915 - a composition root is a list
             watcher,
             clock=clock,
         )
-        metrics.watch_rollouts(partial(cache.workloads.count, "rolling", True))
+        metrics.watch_rollouts(partial(in_progress, cache, clock))
         http = HttpServer(
             settings.http_address,
             metrics=metrics,

@@ -58,8 +58,9 @@ class Table(Generic[K, V]):
         return self._records.get(key)
 
     def by(self, index: str, term: Hashable) -> list[V]:
-        """The records that an index lists under a term."""
-        return [self._records[key] for key in self._indices[index].get(term, ())]
+        """The records that an index lists under a term. Safe in any thread: it copies first."""
+        keys = tuple(self._indices[index].get(term, ()))
+        return [record for key in keys if (record := self._records.get(key)) is not None]
 
     def count(self, index: str, term: Hashable) -> int:
         """How many records an index lists under a term."""

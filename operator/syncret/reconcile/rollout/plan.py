@@ -30,11 +30,15 @@ Gate = Literal["", "debounce", "window", "failed", "room", "rate"]
 
 @dataclass(frozen=True, slots=True)
 class Roll:
-    """One restart to make: this annotation on the workload with this uid."""
+    """One restart to make: this annotation on the workload with this uid.
+
+    ``before``: the annotation that it was decided upon.
+    """
 
     key: WorkloadKey
     uid: str
     annotation: str
+    before: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,4 +252,5 @@ def _roll(situation: Situation, one: Standing) -> Roll:
         key=workload.key,
         uid=workload.uid,
         annotation=render(entries, needed=secret.name, sequence=sequence, uid=workload.uid),
+        before=workload.checksum,
     )

@@ -60,7 +60,7 @@ class Rolled:
 
 
 def in_progress(cache: Cache, clock: Clock) -> int:
-    """How many workloads of the cluster roll because of us."""
+    """How many workloads of the cluster roll because of us. Safe in any thread."""
     rolling = cache.workloads.by("rolling", True)
     return rolling_now(rolling, now=clock.wall(), timeout=_COUNTED)
 
@@ -151,6 +151,8 @@ class Roller:
                     done.add(planned.key)
                     again = True
                     continue
+                if known.checksum != planned.before or self._room() < 1:
+                    break  # others were at work meanwhile: it is planned anew
                 failure = await self._roll_one(secret, planned)
                 if failure is not None:
                     failed[planned.key] = failure

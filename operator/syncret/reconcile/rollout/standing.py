@@ -76,6 +76,15 @@ class Look:
             consumed=workload.consumes.get(secret.name),
         )
 
+    def began(self, workload: Workload) -> float:
+        """When our last restart of it began.
+
+        As the API server noted it, whose clock may be another: where that would use up most of the
+        time that the rollout has, it counts from now.
+        """
+        at = workload.rolled_at
+        return at if self.now - self.timeout / 2 <= at <= self.now else self.now
+
     def template(self, workload: Workload) -> str:
         """A digest of the pod template that may be published."""
         key = workload.key
@@ -149,7 +158,7 @@ def _remembered(
                 phase="RollingOut",
                 former=target.template,
                 wanted="",
-                last_rollout_time=rfc3339(workload.rolled_at or look.now),
+                last_rollout_time=rfc3339(look.began(workload)),
             ),
             annotated,
         )
@@ -174,7 +183,7 @@ def _new(look: Look, workload: Workload) -> RolloutTarget:
         template=look.template(workload),
     )
     if workload.rolled_at and workload.rolled_at + look.timeout > look.now:
-        at = rfc3339(workload.rolled_at)
+        at = rfc3339(look.began(workload))
         return replace(new, phase="RollingOut", last_rollout_time=at)
     return new
 

@@ -81,12 +81,22 @@ def test_progress_is_read_from_the_cluster_after_a_crash(world: World) -> None:
     world.health = Health.ROLLING
     assert world.reconcile("db", dies="before the status") == 1
     rolled = world.now
-    world.time += 30
+    world.time += 20
     assert world.reconcile("db") == 0
     assert (target(world).phase, target(world).last_rollout_time) == ("RollingOut", rolled)
-    world.time += 31  # a minute after the restart, and not after the crash
+    world.time += 40  # a minute after the restart, and not after the crash
     world.reconcile("db")
     assert target(world).phase == "Failed"
+
+
+@pytest.mark.parametrize("skew", [-10_000, 10_000])
+def test_the_clock_of_the_api_server_may_be_another(world: World, skew: int) -> None:
+    change(world, b"B")
+    world.health = Health.ROLLING
+    assert world.reconcile("db", dies="before the status") == 1
+    world.rolled_at += skew
+    world.reconcile("db")
+    assert (target(world).phase, target(world).last_rollout_time) == ("RollingOut", world.now)
 
 
 def test_progress_is_read_from_the_cluster_though_the_status_is_lost(world: World) -> None:

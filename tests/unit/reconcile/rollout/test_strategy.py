@@ -1,5 +1,6 @@
 """The strategy of a rollout: what waits for what, and what is said meanwhile."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from unit.reconcile.payments import (
     NEW_PASSWORD,
     PASSWORD,
     condition,
+    database,
     remote,
     restarts,
     status,
@@ -20,6 +22,7 @@ from unit.reconcile.payments import (
 )
 
 MINUTES = 72.0
+EAGER = {"debounce": "0s", "maxConcurrent": 10}
 NAMES = ("api", "b", "c", "d")
 
 
@@ -424,3 +427,27 @@ async def test_an_argo_rollout_is_restarted_in_place(
     assert condition(world, "RolledOut")["status"] == "True"
     await four.advance(MINUTES)
     assert world.get("rollouts", NAMESPACE, "canary")["spec"]["restartAt"] == at
+
+
+async def test_two_external_secrets_at_work_at_the_same_time_keep_to_the_limit_of_the_cluster(
+    four: Engine, world: FakeApiServer, provider: MemoryProvider
+) -> None:
+    """Both have planned before either has written."""
+    provider.values["app/cache"] = b'{"a": "1"}'
+    other = database(dataFrom=[{"extract": {"key": "app/cache"}}], rollout=EAGER)
+    other["metadata"] |= {"name": "cache", "uid": "uid-cache"}
+    world.put("externalsecrets", other)
+    spec(world, **EAGER)
+    world.rolls = True
+    for number in range(4):
+        body = workload_body(f"other-{number}", uid=f"other-{number}", reads=("cache",))
+        world.put("deployments", body)
+    await four.settle()
+    world.rolls = False
+    four.roller._limit = 3
+    provider.values |= {"app/db": remote(NEW_PASSWORD), "app/cache": b'{"a": "2"}'}
+    four.clock.advance(MINUTES)
+    four.watch()
+    await asyncio.gather(four.work(), four.work())
+    names = (*NAMES, *(f"other-{number}" for number in range(4)))
+    assert sum(restarts(world, name) for name in names) == 3

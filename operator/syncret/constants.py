@@ -23,6 +23,8 @@ OWNER_ANNOTATION: Final = f"{GROUP}/owner"
 
 #: On a Secret that several fill: which keys are whose (``api/claims.py``).
 KEYS_ANNOTATION: Final = f"{GROUP}/merged-keys"
+#: On a Secret: which of its keys are values from before a rotation (``api/previous.py``).
+PREVIOUS_ANNOTATION: Final = f"{GROUP}/previous-values"
 #: On a Secret: which of its labels and annotations a template gave it.
 METADATA_ANNOTATION: Final = f"{GROUP}/template-metadata"
 
@@ -67,6 +69,9 @@ MAX_RAW_BYTES: Final = 8 * MAX_SECRET_BYTES
 #: Remote secrets that one ``find`` may find, and of which ``status.sources`` tells.
 MAX_FOUND: Final = 1000
 MAX_SOURCES: Final = 640
+
+#: Keys with certificates of which ``status.certificates`` tells.
+MAX_CERTIFICATES: Final = 640
 
 #: The Secret in the operator's namespace that holds the key of every keyed digest.
 DIGEST_KEY_SECRET: Final = "syncret-digest-key"  # noqa: S105 - a name

@@ -444,6 +444,7 @@ def _content(record: ManagedSecret) -> tuple[Any, ...]:
         record.uid,
         record.owner_uid,
         record.digests,
+        record.previous,
         record.immutable,
         record.labelled,
         record.marked,

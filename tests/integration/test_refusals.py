@@ -208,6 +208,12 @@ NOTHING_SELECTED = (
     "under spec.namespaceSelectors"
 )
 EMBEDDED = "spec.externalSecretSpec"
+AGE = (
+    'must be a time from 1s to 3650d: days, such as "{}", or a duration with the units h, m and s, '
+    'such as "36h" or "1h30m"'
+)
+PREVIOUS = "spec.target.previous"
+CHANGEABLE = {"spec.target.immutable": ABSENT, "spec.data.1.secretKey": "l"}
 
 Refusal = tuple[str, dict[str, Any], str]
 
@@ -359,6 +365,94 @@ REFUSED: list[Refusal] = [
             ),
         )
         for policy in ("Merge", "CreateOrMerge", "None")
+    ),
+    (
+        "es",
+        {PREVIOUS: {}},
+        (
+            f"{PREVIOUS}: Invalid value: previous needs a Secret that can be changed, because the "
+            "value before could not be taken away again from an immutable one: leave one of the "
+            "two out"
+        ),
+    ),
+    (
+        "es",
+        {
+            **CHANGEABLE,
+            PREVIOUS: {},
+            "spec.target.creationPolicy": "None",
+            "spec.target.deletionPolicy": ABSENT,
+        },
+        (
+            f"{PREVIOUS}: Invalid value: previous has no meaning with the creationPolicy None, "
+            "which writes no Secret: leave it out"
+        ),
+    ),
+    *(
+        (
+            "es",
+            {**CHANGEABLE, PREVIOUS: {"suffix": suffix}},
+            (
+                f'{PREVIOUS}.suffix: Invalid value: suffix must be letters, digits, "-", "_" and '
+                '".", of which the keys of a Secret consist'
+            ),
+        )
+        for suffix in ("/old", " ", "ä", "\n")
+    ),
+    ("es", {**CHANGEABLE, PREVIOUS: {"suffix": ""}}, f"{PREVIOUS}.suffix"),
+    *(
+        (
+            "es",
+            {**CHANGEABLE, PREVIOUS: {"keepFor": age}},
+            f"{PREVIOUS}.keepFor: Invalid value: keepFor {AGE.format('7d')}",
+        )
+        for age in ("", "0s", "0d", "3651d", "500ms", "1.5d", "87601h", "a day", "1d12h")
+    ),
+    *(
+        (
+            "es",
+            {**CHANGEABLE, PREVIOUS: previous, "spec.data.0.secretKey": key},
+            (
+                f"{PREVIOUS}: Invalid value: a secretKey of data ends with the suffix under which "
+                "values before a rotation are kept: choose another suffix, or rename the key"
+            ),
+        )
+        for previous, key in (({}, "k_previous"), ({"suffix": ".old"}, "k.old"))
+    ),
+    (
+        "es",
+        {
+            **CHANGEABLE,
+            PREVIOUS: {},
+            "spec.target.template": {"data": {"a_previous": "x"}},
+        },
+        (
+            f"{PREVIOUS}: Invalid value: a key of template.data ends with the suffix under which "
+            "values before a rotation are kept: choose another suffix, or rename the key"
+        ),
+    ),
+    (
+        "es",
+        {"spec.rotation": {}},
+        (
+            "spec.rotation: Invalid value: rotation says how old something may become: name its "
+            "class, or an age in maxAge"
+        ),
+    ),
+    (
+        "es",
+        {"spec.rotation": {"class": "password"}},
+        'spec.rotation.class: Unsupported value: "password": supported values: "database"',
+    ),
+    (
+        "es",
+        {"spec.rotation": {"maxAge": "2w"}},
+        f"spec.rotation.maxAge: Invalid value: maxAge {AGE.format('30d')}",
+    ),
+    (
+        "es",
+        {"spec.rotation": {"class": "database", "revokeAfter": "1h"}},
+        'unknown field "spec.rotation.revokeAfter"',
     ),
     *(
         (
@@ -746,6 +840,17 @@ def test_every_usual_duration_is_accepted(
         {"spec.rollout": {"debounce": "0"}},
         {"spec.rollout": {"debounce": "1h", "timeout": "24h", "maxConcurrent": 1000}},
         {"spec.data.1.remoteRef": {"key": "k", "metadataPolicy": "Fetch", "property": "team"}},
+        {"spec.target.immutable": ABSENT, PREVIOUS: {"suffix": ".old", "keepFor": "3650d"}},
+        {"spec.target.immutable": ABSENT, PREVIOUS: {"keepFor": "1h0m0.5s"}},
+        {
+            "spec.target.immutable": ABSENT,
+            PREVIOUS: {},
+            "spec.data.0.secretKey": "k_previous",
+            "spec.target.template": {"data": {"url": "x"}},
+        },
+        {"spec.rotation": {"class": "oauthClient"}},
+        {"spec.rotation": {"maxAge": "999d"}},
+        {"spec.rotation": {"class": "tlsCertificate", "maxAge": "2160h"}},
     ],
     ids=str,
 )

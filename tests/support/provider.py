@@ -106,12 +106,17 @@ class MemoryClient:
             return NotFound()
         if ref.metadata:
             return SecretValue(json.dumps(self.provider.tags.get(ref.key, {})).encode())
-        data = self._values()[ref.key]
-        version = hashlib.sha256(data).hexdigest()[:12]
-        if ref.key in self.provider.made:
-            version, created = "1", self.provider.made[ref.key]
-            return SecretValue(data, version=version, created=created)
-        return SecretValue(data, version=version)
+        data, provider = self._values()[ref.key], self.provider
+        version = hashlib.sha256(data).hexdigest()[:12] if provider.has_versions else ""
+        if ref.key in provider.made:
+            return SecretValue(data, version="1", created=provider.made[ref.key])
+        return SecretValue(
+            data,
+            version=version,
+            created=provider.created.get(ref.key),
+            expires=provider.expires.get(ref.key),
+            tags=provider.tags.get(ref.key) if provider.gives_tags else None,
+        )
 
 
 @dataclass
@@ -135,6 +140,11 @@ class MemoryProvider:
     closes_badly: bool = False
     #: Whether a version can be told without its value.
     tells_versions: bool = False
+    #: Whether it has versions at all; and what it tells along with the value of a key.
+    has_versions: bool = True
+    gives_tags: bool = True
+    created: dict[str, datetime] = field(default_factory=dict)
+    expires: dict[str, datetime] = field(default_factory=dict)
     reads: int = 0
     values_read: int = 0
     searches: int = 0

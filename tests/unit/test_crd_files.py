@@ -13,6 +13,7 @@ import yaml
 
 from syncret.api.clusterexternalsecret import ClusterExternalSecretStatus, Failure
 from syncret.api.externalsecret import (
+    Certificate,
     Condition,
     ExternalSecretStatus,
     MissingEntry,
@@ -427,7 +428,16 @@ TRANSFORMED = {
     **FULL_SPEC,
     "dataFrom": [{"find": {"path": "a"}, "rewrite": [{"transform": {"template": "{{ value }}"}}]}],
 }
+KEPT = {
+    **FULL_SPEC,
+    "target": {"name": "one", "previous": {"suffix": "_before", "keepFor": "1h"}},
+    "rotation": {"class": "database", "maxAge": "30d"},
+}
 OTHER_VALUES = {
+    "suffix": "_another",
+    "keepFor": "7d",
+    "class": "apiKey",
+    "maxAge": "36h",
     "mergePolicy": "Merge",
     "templateAs": "KeysAndValues",
     "target": "Labels",
@@ -475,7 +485,7 @@ def test_no_field_of_an_external_secret_is_accepted_and_ignored(
 ) -> None:
     spec = next(
         spec
-        for spec in (FULL_SPEC, SEARCH, INTO, *TEMPLATED, TRANSFORMED, NAMED, SELECTED)
+        for spec in (FULL_SPEC, SEARCH, INTO, *TEMPLATED, TRANSFORMED, NAMED, SELECTED, KEPT)
         if at(spec, path) is not None
     )
     body: dict[str, Any] = {
@@ -501,10 +511,13 @@ def test_the_status_that_is_written_and_that_of_the_crd_have_the_same_fields() -
     when = "2030-01-01T00:00:00Z"
     full = ExternalSecretStatus(
         ready=Condition("Ready", "True", "Synced", "Fake.", when, 1),
+        rotation_overdue=Condition("RotationOverdue", "False", "InTime", "Fake.", when, 1),
+        expiring=Condition("Expiring", "False", "InTime", "Fake.", when, 1),
         synced_generation=1,
         last_change_time=when,
         data_hash="fake",
         sources=(Source("app/db", "v1", when, "SecretStore/own", when),),
+        certificates=(Certificate("tls.crt", when, when),),
         keys=("password",),
         missing=(MissingEntry("spec.data[0]", "app/db", "password"),),
         force_sync="fake",

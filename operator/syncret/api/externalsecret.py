@@ -22,6 +22,7 @@ from syncret.api.data import (
 from syncret.api.keys import ObjectKey
 from syncret.api.refresh import Refresh, parse_force_sync, parse_refresh
 from syncret.api.rollout import Rollout, RolloutTarget, parse_rollout, parse_targets
+from syncret.api.rotation import Rotation, parse_rotation
 from syncret.api.target import TargetPolicy, parse_target
 from syncret.api.template import NO_TEMPLATE, Template, parse_template, refuse_shared
 from syncret.errors import SpecInvalid
@@ -65,6 +66,19 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True)
+class Certificate:
+    """When a certificate in the Secret begins and ceases to be valid, in RFC 3339.
+
+    ``key``: under which it is there. Of several, those of the one that matters: see
+    :mod:`syncret.template.dates`.
+    """
+
+    key: str
+    not_before: str
+    not_after: str
+
+
+@dataclass(frozen=True, slots=True)
 class MissingEntry:
     """An entry of the spec for which the store has nothing, by its path in the spec.
 
@@ -86,10 +100,13 @@ class ExternalSecretStatus:
 
     ready: Condition | None = None
     rolled_out: Condition | None = None
+    rotation_overdue: Condition | None = None
+    expiring: Condition | None = None
     synced_generation: int | None = None
     last_change_time: str = ""
     data_hash: str = ""
     sources: tuple[Source, ...] = ()
+    certificates: tuple[Certificate, ...] = ()
     keys: tuple[str, ...] = ()
     missing: tuple[MissingEntry, ...] = ()
     force_sync: str = ""
@@ -123,6 +140,7 @@ class ExternalSecret:
     rollout: Rollout = _DEFAULT_ROLLOUT
     policy: TargetPolicy = _DEFAULT_TARGET
     template: Template = NO_TEMPLATE
+    rotation: Rotation | None = None
     force_sync: str = ""
     deleting: bool = False
     problem: str = ""
@@ -147,6 +165,7 @@ def parse_external_secret(body: Mapping[str, Any]) -> ExternalSecret:
     data: tuple[DataEntry, ...] = ()
     data_from: tuple[DataFrom, ...] = ()
     template = NO_TEMPLATE
+    rotation: Rotation | None = None
     try:
         if reference := spec.get("secretStoreRef"):
             store = parse_store_ref(reference, namespace)
@@ -156,6 +175,7 @@ def parse_external_secret(body: Mapping[str, Any]) -> ExternalSecret:
         data = parse_data(spec, namespace=namespace, default=store)
         data_from = parse_data_from(spec, namespace=namespace, default=store)
         template = parse_template(spec)
+        rotation = parse_rotation(spec)
         refuse_shared(template, spec, shared=policy.shared, writes=policy.writes)
         if not data and not data_from:
             problem = "spec.data and spec.dataFrom are both empty: name what to read in one of them"
@@ -178,6 +198,7 @@ def parse_external_secret(body: Mapping[str, Any]) -> ExternalSecret:
         rollout=rollout,
         policy=policy,
         template=template,
+        rotation=rotation,
         force_sync=parse_force_sync(meta),
         deleting="deletionTimestamp" in meta,
         problem=problem,
@@ -209,6 +230,8 @@ def _parse_status(status: Mapping[str, Any]) -> ExternalSecretStatus:
         return ExternalSecretStatus(
             ready=parse_condition(status, "Ready"),
             rolled_out=parse_condition(status, "RolledOut"),
+            rotation_overdue=parse_condition(status, "RotationOverdue"),
+            expiring=parse_condition(status, "Expiring"),
             synced_generation=status.get("syncedGeneration"),
             last_change_time=status.get("lastChangeTime") or "",
             data_hash=status.get("dataHash") or "",
@@ -221,6 +244,10 @@ def _parse_status(status: Mapping[str, Any]) -> ExternalSecretStatus:
                     s.get("expires") or "",
                 )
                 for s in status.get("sources") or ()
+            ),
+            certificates=tuple(
+                Certificate(c["key"], c["notBefore"], c["notAfter"])
+                for c in status.get("certificates") or ()
             ),
             keys=tuple(status.get("keys") or ()),
             missing=tuple(

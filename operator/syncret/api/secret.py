@@ -9,6 +9,7 @@ from sys import intern
 from typing import Any, Final
 
 from syncret.api.claims import NO_CLAIMS, Claims, parse_claims
+from syncret.api.previous import NO_PREVIOUS, Previous, parse_previous
 from syncret.constants import (
     GROUP,
     KEYS_ANNOTATION,
@@ -16,6 +17,7 @@ from syncret.constants import (
     MANAGED_VALUE,
     METADATA_ANNOTATION,
     OWNER_ANNOTATION,
+    PREVIOUS_ANNOTATION,
 )
 from syncret.digest import Digester
 
@@ -48,7 +50,8 @@ class OwnMetadata:
 class ManagedSecret:
     """What the cache keeps of a Secret that carries our label.
 
-    ``digests`` has one keyed digest per key of ``.data`` (see ``syncret.digest``). ``owner_uid``
+    ``digests`` has one keyed digest per key of ``.data`` (see ``syncret.digest``), without those of
+    ``previous``: the values before a rotation, which are nothing that was synced. ``owner_uid``
     is the uid of the controlling owner reference, "" without one, and ``owner_name`` its name if
     it is an ExternalSecret. ``labelled``: it has our label, without which the watch does not see
     it. ``marked``: the ExternalSecret that our annotation names as its owner. ``claims``: the keys
@@ -70,6 +73,7 @@ class ManagedSecret:
     type: str = DEFAULT_TYPE
     held: bool = False
     metadata: OwnMetadata | None = None
+    previous: Previous = NO_PREVIOUS
 
     def older_than(self, other: "ManagedSecret") -> bool:
         """Whether this shows an earlier state of the same Secret.
@@ -111,16 +115,26 @@ def parse_secret(body: Mapping[str, Any], digester: Digester) -> ManagedSecret:
     """The record of a Secret's body."""
     meta = body["metadata"]
     annotations = meta.get("annotations") or {}
+    digests = {
+        intern(key): digester.value(_decode(value))
+        for key, value in (body.get("data") or {}).items()
+    }
+    previous = parse_previous(
+        annotations.get(PREVIOUS_ANNOTATION) or "",
+        namespace=meta["namespace"],
+        secret=meta["name"],
+        present=digests,
+        digester=digester,
+    )
+    for key in previous.values:
+        digests.pop(key, None)
     return ManagedSecret(
         namespace=intern(meta["namespace"]),
         name=meta["name"],
         uid=meta["uid"],
         resource_version=meta["resourceVersion"],
         owner_uid=controller_uid(meta),
-        digests={
-            intern(key): digester.value(_decode(value))
-            for key, value in (body.get("data") or {}).items()
-        },
+        digests=digests,
         immutable=bool(body.get("immutable")),
         labelled=(meta.get("labels") or {}).get(MANAGED_LABEL) == MANAGED_VALUE,
         owner_name=_owner_name(meta),
@@ -133,6 +147,7 @@ def parse_secret(body: Mapping[str, Any], digester: Digester) -> ManagedSecret:
         type=intern(body.get("type") or DEFAULT_TYPE),
         held="deletionTimestamp" in meta or bool(meta.get("finalizers")),
         metadata=parse_metadata(meta, digester),
+        previous=previous,
     )
 
 

@@ -17,8 +17,10 @@ from syncret.digest import Digester
 from syncret.errors import KubeConflict, KubeNotFound
 from syncret.kube.client import KubeClient
 from syncret.reconcile.assemble import Assembled
+from syncret.reconcile.dualread import drop_previous
 from syncret.reconcile.ownership import Exists, beyond_repair, in_shape, refuse_foreign
 from syncret.reconcile.plan import holds_synced, stays
+from syncret.reconcile.previous import Keeping, outdated, refuse_collisions
 from syncret.reconcile.removal import remove_target
 from syncret.reconcile.secretio import Change, Written
 from syncret.reconcile.shape import PLAIN, Shape
@@ -42,11 +44,15 @@ class Mended:
 
 @dataclass(frozen=True, slots=True)
 class Brought:
-    """The Secret after a sync (None: there is to be none), and the digests of what is in it."""
+    """The Secret after a sync (None: there is to be none), and the digests of what is in it.
+
+    ``left_out``: as of :class:`Written`.
+    """
 
     secret: ManagedSecret | None
     digests: Mapping[str, bytes]
     change: Change
+    left_out: tuple[str, ...] = ()
 
 
 class Targets:
@@ -156,6 +162,7 @@ class Targets:
         digests = secret.digests if secret is not None else {}
         if external_secret.policy.shared:
             digests = {key: digests[key] for key in status.keys}
+        refuse_collisions(external_secret, digests)
         return Brought(secret, digests, Change.NONE)
 
     async def bring(
@@ -165,9 +172,14 @@ class Targets:
         *,
         known: ManagedSecret | None,
         shape: Shape = PLAIN,
+        keeping: Keeping | None = None,
     ) -> Brought:
-        """Writes what the store gave. ``known``: the Secret, where the cache does not have it."""
+        """Writes what the store gave. ``known``: the Secret, where the cache does not have it.
+
+        ``keeping``: what is known of a rotation.
+        """
         policy = external_secret.policy
+        refuse_collisions(external_secret, assembled.data)
         digests = self._digester.values(assembled.data)
         if not policy.writes:
             return Brought(None, digests, Change.NONE)
@@ -189,10 +201,27 @@ class Targets:
             known=known,
             data=assembled.data,
             shape=shape,
+            keeping=keeping,
             exists=self.exists(external_secret.key.namespace),
         )
         self._remember(external_secret, written)
-        return Brought(written.secret, digests, written.change)
+        return Brought(written.secret, digests, written.change, written.left_out)
+
+    async def drop(
+        self, external_secret: ExternalSecret, secret: ManagedSecret, *, now: float
+    ) -> frozenset[str]:
+        """Takes out the values from before a rotation whose time is over; returns their keys.
+
+        Raises KubeError.
+        """
+        if not secret.previous.values or not outdated(external_secret, secret, now=now):
+            return frozenset()
+        written, gone = await drop_previous(
+            self._kube, self._digester, external_secret, known=secret, now=now
+        )
+        if written.secret is not None:
+            self._remember(external_secret, written)
+        return gone
 
     async def _read(self, external_secret: ExternalSecret) -> ManagedSecret | None:
         return await read_target(

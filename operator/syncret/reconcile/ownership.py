@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from syncret.api.claims import MAX_CLAIMS, Claim, Claims, keys_of_others, render_claims
 from syncret.api.externalsecret import ExternalSecret
+from syncret.api.previous import render_previous
 from syncret.api.secret import ManagedSecret
 from syncret.constants import (
     API_VERSION,
@@ -22,6 +23,7 @@ from syncret.constants import (
     MANAGED_LABEL,
     MANAGED_VALUE,
     OWNER_ANNOTATION,
+    PREVIOUS_ANNOTATION,
 )
 from syncret.errors import KeyClaimed, SecretNotOwned, TooManyKeys
 
@@ -104,6 +106,14 @@ def refuse_claimed(
     """Raises KeyClaimed for a key that another ExternalSecret filled first."""
     name = external_secret.key.name
     own = secret.claims.get(name)
+    for key in sorted(secret.previous.values.keys() & set(keys)):
+        other = secret.previous.values[key].owner
+        if other != name and other in secret.claims and exists(other):
+            raise KeyClaimed(
+                f'The ExternalSecret "{other}" keeps a value from before a rotation under "{key}" '
+                f'of the Secret "{secret.name}", which was left as it is: rename the key here, or '
+                "choose another suffix there."
+            )
     for other in sorted(filter(exists, secret.claims)):
         if other == name:
             continue
@@ -248,7 +258,7 @@ def release(secret: ManagedSecret, name: str, *, retain: bool | None = None) -> 
     """How the Secret is left by the ExternalSecret of that name.
 
     ``retain``: whether its keys stay; None: as its claim says. The keys of an immutable Secret
-    have to stay.
+    have to stay. Its values from before a rotation go, because nobody would take them away later.
     """
     claims = dict(secret.claims)
     claim = claims.pop(name, Claim(()))
@@ -260,6 +270,11 @@ def release(secret: ManagedSecret, name: str, *, retain: bool | None = None) -> 
         )
         if not (claim.retain if retain is None else retain) and not secret.immutable:
             gone = (set(claim.keys) - keys_of_others(claims, name)) & secret.digests.keys()
+    if own := secret.previous.of(name):
+        annotations[PREVIOUS_ANNOTATION] = render_previous(
+            secret.previous.without(own), namespace=secret.namespace, secret=secret.name
+        )
+        gone |= set() if secret.immutable else own
     if secret.marked == name:
         annotations[OWNER_ANNOTATION] = None
     watched = bool(claims) or secret.marked not in {"", name}

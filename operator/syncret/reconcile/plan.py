@@ -98,6 +98,7 @@ class SyncState:
     #: When the rollout is to be looked at again, in monotonic seconds.
     rollout_at: float = inf
     leaving_failures: int = field(default=0)
+    dropping_failures: int = field(default=0)
     #: Stands for templates from elsewhere, as they were last seen.
     template: str = ""
 

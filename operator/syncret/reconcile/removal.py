@@ -96,7 +96,13 @@ async def release_target(
         )
         change = Change.UPDATED if plan.keys else Change.NONE
         kept = {key: digest for key, digest in secret.digests.items() if key not in plan.keys}
-        left = after_patch(secret, answer["metadata"], kept, immutable=secret.immutable)
+        left = after_patch(
+            secret,
+            answer["metadata"],
+            kept,
+            immutable=secret.immutable,
+            previous=secret.previous.without(secret.previous.of(owner)),
+        )
         return Written(left if plan.watched else None, change)
 
     read = partial(read_secret, kube, digester, namespace=known.namespace, name=known.name)

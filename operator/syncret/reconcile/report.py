@@ -1,23 +1,33 @@
 """What the status of an ExternalSecret says of its sources and of its refreshes. Pure."""
 
+import json
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from itertools import islice
 from math import inf
 from typing import Final
 
-from syncret.api.externalsecret import ExternalSecret, ExternalSecretStatus, Source
+from syncret.api.externalsecret import Certificate, ExternalSecret, ExternalSecretStatus, Source
 from syncret.api.secret import ManagedSecret, publish_data
 from syncret.clock import rfc3339
 from syncret.constants import MAX_SOURCES
 from syncret.digest import Digester
 from syncret.errors import SyncretError
-from syncret.providers.base import SecretValue, Unchanged
+from syncret.providers.base import Ref, SecretValue, Unchanged
 from syncret.reconcile.assemble import Missing
 from syncret.reconcile.secretio import Change
 from syncret.reconcile.status import ready_condition
 from syncret.reconcile.telling import gone, in_sync
 from syncret.reconcile.wanted import Fetched
+
+#: Tags that say when a value expires, as a date or a time in RFC 3339; "_" counts as "-", and
+#: capitals as small letters.
+_EXPIRY_TAGS: Final = frozenset({"expires", "expires-on", "expiry", "syncret-expires"})
+
+#: A date before it is a mistake, or stands for none.
+_FIRST_YEAR: Final = 1990
 
 #: The reason of Ready after ``deletionPolicy: Delete`` has removed the Secret.
 SECRET_DELETED: Final = "SecretDeleted"  # noqa: S105 - a reason
@@ -27,7 +37,8 @@ SECRET_DELETED: Final = "SecretDeleted"  # noqa: S105 - a reason
 class Synced:
     """What a successful read and write gave; ``secret``: None if there is to be none.
 
-    ``digests``: of the values that are this ExternalSecret's.
+    ``digests``: of the values that are this ExternalSecret's. ``left_out``: keys whose value before
+    a rotation was not kept, for want of room.
     """
 
     secret: ManagedSecret | None
@@ -35,6 +46,8 @@ class Synced:
     change: Change
     sources: tuple[Source, ...]
     missing: tuple[Missing, ...]
+    certificates: tuple[Certificate, ...] = ()
+    left_out: tuple[str, ...] = ()
     template_input: str = ""
     template_from: str = ""
 
@@ -71,6 +84,7 @@ def succeeded(
         last_change_time=now if changed else old.last_change_time,
         data_hash=data_hash,
         sources=synced.sources,
+        certificates=synced.certificates,
         keys=tuple(sorted(synced.digests)) if written else (),
         missing=missing,
         force_sync=external_secret.force_sync or old.force_sync,
@@ -124,16 +138,43 @@ def sources_of(external_secret: ExternalSecret, fetched: Fetched) -> tuple[Sourc
             place = "" if store == default else f"{store.kind}/{store.name}"
             if not isinstance(outcome, SecretValue | Unchanged):
                 continue
-            expires = outcome.expires if isinstance(outcome, SecretValue) else None
+            expires = (
+                _expiry(outcome, _tags(ref, outcome)) if isinstance(outcome, SecretValue) else ""
+            )
             yield Source(
                 ref.key,
                 outcome.version,
                 created=rfc3339(outcome.created.timestamp()) if outcome.created else "",
                 store=place,
-                expires=rfc3339(expires.timestamp()) if expires else "",
+                expires=expires,
             )
 
     return tuple(islice(rows(), MAX_SOURCES))
+
+
+def _tags(ref: Ref, value: SecretValue) -> Mapping[str, str]:
+    """The tags that came along with a value, or that are the value."""
+    if value.tags is None and ref.metadata:
+        with suppress(ValueError, AttributeError, RecursionError):
+            tags = json.loads(value.reveal())
+            return {str(name): str(text) for name, text in tags.items()}
+    return value.tags or {}
+
+
+def _expiry(value: SecretValue, tags: Mapping[str, str]) -> str:
+    """When the store takes a value for expired; else what a tag says that people put there."""
+    if value.expires is not None:
+        return rfc3339(value.expires.timestamp())
+    for name, text in sorted(tags.items()):
+        if name.lower().replace("_", "-") in _EXPIRY_TAGS:
+            try:
+                when = datetime.fromisoformat(text.strip())
+            except ValueError:
+                continue
+            utc = when if when.tzinfo is not None else when.replace(tzinfo=UTC)
+            if utc.year >= _FIRST_YEAR:
+                return rfc3339(utc.timestamp())
+    return ""
 
 
 def same_versions(
@@ -147,11 +188,13 @@ def same_versions(
     if len(status.sources) != len(fetched.outcomes):
         return False
     read = sources_of(external_secret, fetched)
+    # An expiry that was put off is news without another version; Unchanged does not tell of any.
     return len(read) == len(status.sources) and all(
         new.version != ""
         and (new.store, new.key, new.version) == (old.store, old.key, old.version)
         and (new.created == old.created or not (new.created and old.created))
-        for new, old in zip(read, status.sources, strict=True)
+        and (new.expires == old.expires or isinstance(outcome, Unchanged))
+        for new, old, outcome in zip(read, status.sources, fetched.outcomes.values(), strict=True)
     )
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any, Final, Protocol, TypeVar
 
+from syncret.api.previous import Previous
 from syncret.api.secret import ManagedSecret, OwnMetadata, parse_secret
 from syncret.digest import Digester
 from syncret.errors import KubeConflict, KubeNotFound
@@ -79,10 +80,14 @@ class Change(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """The Secret as it is after the write (None: there is none), and what the write did."""
+    """The Secret as it is after the write (None: there is none), and what the write did.
+
+    ``left_out``: keys whose value before a rotation was to be kept, and found no room.
+    """
 
     secret: ManagedSecret | None
     change: Change
+    left_out: tuple[str, ...] = ()
 
 
 async def read_secret(
@@ -118,11 +123,20 @@ def after_patch(
     digests: Mapping[str, bytes],
     *,
     immutable: bool,
+    previous: Previous | None = None,
 ) -> ManagedSecret:
-    """The record of what was patched, of whose data no body came back."""
+    """The record of what was patched, of whose data no body came back.
+
+    ``previous``: the values before a rotation that it now has; None: those that it had.
+    """
     known = {"namespace": secret.namespace, "name": secret.name, "uid": secret.uid}
     body = {"metadata": {**known, **meta}, "type": secret.type, "immutable": immutable}
-    return replace(parse_secret(body, _NO_DIGESTER), digests=digests, metadata=secret.metadata)
+    return replace(
+        parse_secret(body, _NO_DIGESTER),
+        digests=digests,
+        metadata=secret.metadata,
+        previous=secret.previous if previous is None else previous,
+    )
 
 
 def without_data(

@@ -7,6 +7,7 @@ does. A status that would say the same gives no patch, so an unchanged refresh w
 from typing import Any
 
 from syncret.api.externalsecret import (
+    Certificate,
     Condition,
     ExternalSecretStatus,
     MissingEntry,
@@ -19,14 +20,23 @@ def ready_condition(
     old: Condition | None, *, error: tuple[str, str] | None, message: str, generation: int, now: str
 ) -> Condition:
     """The condition Ready: True with the message, or False with the error's reason and message."""
-    status, reason, text = ("False", *error) if error else ("True", "Synced", message)
-    since = old.last_transition_time if old is not None and old.status == status else now
+    said = ("False", *error) if error else ("True", "Synced", message)
+    return condition_of("Ready", old, said=said, generation=generation, now=now)
+
+
+def condition_of(
+    kind: str, old: Condition | None, *, said: tuple[str, str, str], generation: int, now: str
+) -> Condition:
+    """A condition of that type. ``said``: status, reason and message. ``old``: what it was."""
+    status, reason, message = said
     return Condition(
-        type="Ready",
+        type=kind,
         status=status,
         reason=reason,
-        message=text,
-        last_transition_time=since,
+        message=message,
+        last_transition_time=(
+            old.last_transition_time if old is not None and old.status == status else now
+        ),
         observed_generation=generation,
     )
 
@@ -37,9 +47,8 @@ def status_patch(old: ExternalSecretStatus, new: ExternalSecretStatus) -> dict[s
     A merge patch replaces lists as a whole; fields that are the same are left out.
     """
     patch: dict[str, Any] = {}
-    conditions = (new.ready, new.rolled_out)
-    if conditions != (old.ready, old.rolled_out) and any(conditions):
-        patch["conditions"] = [condition_body(one) for one in conditions if one is not None]
+    if (conditions := _conditions(new)) != _conditions(old) and conditions:
+        patch["conditions"] = [condition_body(one) for one in conditions]
     if new.synced_generation != old.synced_generation:
         patch["syncedGeneration"] = new.synced_generation
     texts = {
@@ -52,6 +61,8 @@ def status_patch(old: ExternalSecretStatus, new: ExternalSecretStatus) -> dict[s
     patch |= {name: now or None for name, (was, now) in texts.items() if now != was}
     if new.sources != old.sources:
         patch["sources"] = [_source_body(source) for source in new.sources]
+    if new.certificates != old.certificates:
+        patch["certificates"] = [_certificate_body(one) for one in new.certificates] or None
     if new.keys != old.keys:
         patch["keys"] = list(new.keys)
     if new.missing != old.missing:
@@ -63,6 +74,17 @@ def status_patch(old: ExternalSecretStatus, new: ExternalSecretStatus) -> dict[s
     if rollout := _rollout_patch(old, new):
         patch["rollout"] = rollout
     return {"status": patch} if patch else None
+
+
+def _conditions(status: ExternalSecretStatus) -> list[Condition]:
+    """Those that there are. A merge patch replaces all of them."""
+    conditions = (
+        status.ready,
+        status.rolled_out,
+        status.rotation_overdue,
+        status.expiring,
+    )
+    return [one for one in conditions if one is not None]
 
 
 def condition_body(condition: Condition) -> dict[str, Any]:
@@ -102,6 +124,10 @@ def _source_body(source: Source) -> dict[str, Any]:
         "expires": source.expires,
     }
     return {name: value for name, value in body.items() if value}
+
+
+def _certificate_body(one: Certificate) -> dict[str, Any]:
+    return {"key": one.key, "notBefore": one.not_before, "notAfter": one.not_after}
 
 
 def _missing_body(missing: MissingEntry) -> dict[str, Any]:

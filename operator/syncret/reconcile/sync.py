@@ -8,7 +8,6 @@ a workload's annotation what its pods started with, and the status what was repo
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from functools import partial
 from math import inf
 from typing import Final
 
@@ -23,9 +22,9 @@ from syncret.errors import KubeNotFound, NamespaceTerminating, SpecInvalid, Sync
 from syncret.kube.client import KubeClient
 from syncret.kube.events import EventRecorder
 from syncret.kube.resources import EXTERNAL_SECRETS
-from syncret.reconcile.assemble import Assembled
+from syncret.reconcile.ageing import Ageing
 from syncret.reconcile.contexts import Contexts
-from syncret.reconcile.keeping import Brought, Mended, Targets
+from syncret.reconcile.keeping import Mended, Targets
 from syncret.reconcile.leaving import Leaver
 from syncret.reconcile.plan import (
     MENDABLE,
@@ -36,30 +35,19 @@ from syncret.reconcile.plan import (
     wanted,
 )
 from syncret.reconcile.reading import Reader
-from syncret.reconcile.report import (
-    Synced,
-    failed,
-    put_right,
-    same_versions,
-    sources_of,
-    standing,
-    succeeded,
-)
+from syncret.reconcile.refreshing import Refresher
+from syncret.reconcile.report import failed, put_right, standing, succeeded
 from syncret.reconcile.rollout.roller import Roller
 from syncret.reconcile.schedule import NEVER, Due, due_after, first_due, held_until
 from syncret.reconcile.secretio import Change
-from syncret.reconcile.shape import PLAIN
 from syncret.reconcile.status import status_patch
 from syncret.reconcile.stores import StoreClients
 from syncret.reconcile.telling import SyncMetrics, Teller, names
-from syncret.reconcile.templating import Made, Templating
+from syncret.reconcile.templating import Templating
 from syncret.worker import Backoff, Result
 
 logger = logging.getLogger(__name__)
 
-
-#: What comes to all ExternalSecrets of a ClusterExternalSecret at the same time.
-_TOGETHER: Final = frozenset({Reason.FIRST, Reason.EDITED, Reason.STORE})
 
 #: Seconds for which nothing is tried in a namespace that is being deleted.
 _TERMINATING: Final = 60.0
@@ -92,12 +80,9 @@ class ExternalSecretReconciler:
         ``namespaces_listed`` waits for the labels of namespaces, for as long as that is no problem.
         """
         self._contexts = Contexts(cache=cache, stores=stores, namespaces_listed=namespaces_listed)
-        self._asked_at = asked_at
         self._worked_until = worked_until
         self._cache = cache
         self._kube = kube
-        self._stores = stores
-        self._reader = Reader(cache=cache, stores=stores)
         self._templating = templating
         self._roller = roller
         self._metrics = metrics
@@ -107,6 +92,16 @@ class ExternalSecretReconciler:
         self._backoff = backoff
         self._states: dict[ObjectKey, SyncState] = {}
         self._targets = Targets(cache=cache, kube=kube, digester=digester)
+        self._ageing = Ageing(events=events, metrics=metrics, clock=clock)
+        self._refresher = Refresher(
+            cache=cache,
+            contexts=self._contexts,
+            reader=Reader(cache=cache, stores=stores),
+            templating=templating,
+            targets=self._targets,
+            clock=clock,
+            asked_at=asked_at,
+        )
         self._leaver = Leaver(
             cache=cache, kube=kube, digester=digester, teller=self._teller, backoff=backoff
         )
@@ -181,7 +176,12 @@ class ExternalSecretReconciler:
 
     def _wait(self, external_secret: ExternalSecret, state: SyncState) -> float | None:
         """Seconds until the next round is wanted; None: when something changes."""
-        waits = (self._wait_for_sync(external_secret, state), self._wait_for_rollout(state))
+        waits = (
+            self._wait_for_sync(external_secret, state),
+            self._wait_for_rollout(state),
+            self._ageing.wait(external_secret, state.status, self._targets.get(external_secret)),
+            self._backoff.delay(state.dropping_failures) if state.dropping_failures else None,
+        )
         return min((wait for wait in waits if wait is not None), default=None)
 
     def _wait_for_rollout(self, state: SyncState) -> float | None:
@@ -230,7 +230,9 @@ class ExternalSecretReconciler:
         status = self._told(external_secret, state, status)
         state.rollout_at = inf
         # What the spec says of rollouts may be what is wrong with it.
-        usable = secret is not None and not external_secret.problem
+        usable = not external_secret.problem
+        if secret is not None and usable:
+            secret = await self._drop(external_secret, state, secret)
         if secret is not None and usable and self._complete(external_secret, secret, status):
             rolled = await self._roller.roll(external_secret, secret, status)
             state.rollout_at = self._clock.monotonic() + rolled.wait
@@ -240,7 +242,23 @@ class ExternalSecretReconciler:
             names, again = await self._leaver.leave_former(external_secret, names)
             state.leaving_failures = state.leaving_failures + 1 if again else 0
             status = replace(status, former_secrets=names)
-        await self._report(external_secret, state, status)
+        await self._report(external_secret, state, self._ageing.told(external_secret, status))
+
+    async def _drop(
+        self, external_secret: ExternalSecret, state: SyncState, secret: ManagedSecret
+    ) -> ManagedSecret | None:
+        """Takes out the values from before a rotation whose time is over."""
+        try:
+            dropped = await self._targets.drop(external_secret, secret, now=self._clock.wall())
+        except SyncretError as error:
+            state.dropping_failures += 1
+            self._teller.not_dropped(external_secret, error)
+            return secret
+        state.dropping_failures = 0
+        if dropped:
+            self._teller.dropped(external_secret, dropped)
+            return self._targets.get(external_secret)
+        return secret
 
     def _context(
         self,
@@ -293,7 +311,7 @@ class ExternalSecretReconciler:
             mended = await self._mend(external_secret, state.status)
             if why in MENDABLE and self._is_in_order(external_secret, state, mended):
                 return self._mended(external_secret, state, mended, started=started)
-            synced = await self._sync(external_secret, state.status, reason, mended)
+            synced = await self._refresher.refresh(external_secret, state.status, reason, mended)
         except SyncretError as error:
             state.failures += 1
             state.failed = why
@@ -311,6 +329,8 @@ class ExternalSecretReconciler:
         state.failures, state.failed, state.retry = 0, None, 0.0
         state.due = due_after(external_secret, self._clock.wall())
         status = state.status
+        if synced is not None and synced.left_out:
+            self._teller.not_kept(external_secret, synced.left_out)
         if synced is not None:
             status = succeeded(
                 external_secret,
@@ -342,68 +362,6 @@ class ExternalSecretReconciler:
         status = state.status
         self._teller.mended(external_secret, mended.change, before=status.ready, started=started)
         return put_right(external_secret, status, now=rfc3339(self._clock.wall()))
-
-    async def _sync(
-        self,
-        external_secret: ExternalSecret,
-        status: ExternalSecretStatus,
-        reason: Reason,
-        mended: Mended,
-    ) -> Synced | None:
-        """Reads and writes; None if nothing is new, as the versions tell."""
-        await self._contexts.wait_for_labels(external_secret)
-        patient = reason is Reason.DUE or (
-            # Those that one ClusterExternalSecret makes are wanted together: one call for all.
-            reason in _TOGETHER and external_secret.key in self._cache.stamped
-        )
-        # What is due is in order otherwise: the same versions make the same Secret.
-        due = reason is Reason.DUE
-        read = partial(
-            self._reader.read, external_secret, asked_at=self._asked_at(external_secret.key)
-        )
-        fetched = await read(patient=patient, known=status.sources if due else ())
-        self._reader.usable(external_secret)  # once more: it may have been taken away meanwhile
-        if due and same_versions(external_secret, status, fetched):
-            return None
-        if fetched.lacks_values:
-            fetched = await read(patient=False)  # one of several is new: it takes all of them
-            self._reader.usable(external_secret)
-        assembled = await self._templating.assemble(external_secret, fetched)
-        made, brought = await self._bring(external_secret, status, assembled, mended)
-        return Synced(
-            secret=brought.secret,
-            digests=brought.digests,
-            change=brought.change,
-            sources=sources_of(external_secret, fetched),
-            missing=assembled.missing,
-            template_input=made.input_hash,
-            template_from=made.from_hash,
-        )
-
-    async def _bring(
-        self,
-        external_secret: ExternalSecret,
-        status: ExternalSecretStatus,
-        assembled: Assembled,
-        mended: Mended,
-    ) -> tuple[Made, Brought]:
-        """Renders, if there is anything new to render, and writes."""
-        self._targets.refuse_missing(external_secret, assembled)
-        if self._targets.leaves_nothing(external_secret, assembled):
-            made = Made(assembled.data, PLAIN)
-        else:
-            making = await self._templating.make(external_secret, assembled.data)
-            if mended.in_order and making.is_done(status, mended.secret):
-                return making.same, self._targets.left(external_secret, status, mended.secret)
-            made = await making.finish()
-            self._reader.usable(external_secret)  # once more: rendering takes time
-        brought = await self._targets.bring(
-            external_secret,
-            replace(assembled, data=made.data),
-            known=mended.secret,
-            shape=made.shape,
-        )
-        return made, brought
 
     def _told(
         self, external_secret: ExternalSecret, state: SyncState, status: ExternalSecretStatus
@@ -445,4 +403,5 @@ class ExternalSecretReconciler:
                 extra={**names(external_secret), "reason": error.reason},
             )
             return
-        state.status = status
+        before, state.status = state.status, status
+        self._ageing.announce(external_secret, before, status)

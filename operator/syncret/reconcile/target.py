@@ -17,11 +17,18 @@ import base64
 from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any
 
 from syncret.api.externalsecret import ExternalSecret
+from syncret.api.previous import render_previous
 from syncret.api.secret import ManagedSecret, parse_secret
-from syncret.constants import FIELD_MANAGER, MANAGED_LABEL, MANAGED_VALUE
+from syncret.constants import (
+    FIELD_MANAGER,
+    MANAGED_LABEL,
+    MANAGED_VALUE,
+    PREVIOUS_ANNOTATION,
+)
 from syncret.digest import Digester
 from syncret.errors import (
     KubeAlreadyExists,
@@ -31,6 +38,7 @@ from syncret.errors import (
     SecretTypeDiffers,
 )
 from syncret.kube.resources import SECRETS
+from syncret.reconcile.dualread import values_before
 from syncret.reconcile.ownership import (
     Exists,
     Marks,
@@ -43,6 +51,7 @@ from syncret.reconcile.ownership import (
     unwanted,
     wanted_type,
 )
+from syncret.reconcile.previous import Keeping, Kept
 from syncret.reconcile.secretio import (
     Change,
     SecretWriter,
@@ -64,6 +73,8 @@ class Goal:
     type: str = ""
     #: None: labels and annotations of a template stay as they are.
     own: Own | None = None
+    #: None: values from before a rotation stay as they are.
+    keeping: Keeping | None = None
 
     def __repr__(self) -> str:
         return f"Goal({sorted(self.data)})"
@@ -78,17 +89,19 @@ async def write_target(
     data: Mapping[str, bytes],
     shape: Shape = PLAIN,
     type: str | None = None,  # noqa: A002 - the field's name
+    keeping: Keeping | None = None,
     exists: Exists = lambda _: True,
 ) -> Written:
     """Brings the target Secret to ``data`` and ``shape``, or its keys in a shared one.
 
     ``known`` is what the cache has of it. ``type``: of the Secret; None: as the spec says, "":
-    whatever it has. ``exists``: whether the namespace has an ExternalSecret
-    of a name. Raises TargetError, KubeError; the Secret is then as it was.
+    whatever it has. ``keeping``: whether the values before are kept. ``exists``: whether the
+    namespace has an ExternalSecret of a name. Raises TargetError, KubeError; the Secret is then
+    as it was.
     """
     kind = wanted_type(external_secret) if type is None else type
     own = None if external_secret.policy.shared else Own(shape, digester)
-    goal = Goal(data, digester.values(data), kind, own)
+    goal = Goal(data, digester.values(data), kind, own, keeping)
 
     async def once(secret: ManagedSecret | None) -> Written:
         if secret is None and external_secret.policy.creation == "Merge":
@@ -100,7 +113,7 @@ async def write_target(
         refuse_foreign(external_secret, secret, exists=exists)
         if external_secret.policy.shared:
             refuse_claimed(external_secret, secret, data, exists=exists)
-        return await _change(kube, external_secret, secret, goal)
+        return await _change(kube, external_secret, secret, goal, digester)
 
     return await repeated(
         once,
@@ -186,7 +199,11 @@ async def _create(
 
 
 async def _change(
-    kube: SecretWriter, external_secret: ExternalSecret, secret: ManagedSecret, goal: Goal
+    kube: SecretWriter,
+    external_secret: ExternalSecret,
+    secret: ManagedSecret,
+    goal: Goal,
+    digester: Digester,
 ) -> Written:
     gone = unwanted(external_secret, secret, goal.data)
     differs = gone or any(secret.digests.get(key) != digest for key, digest in goal.digests.items())
@@ -205,7 +222,13 @@ async def _change(
                 "delete it, and it is made anew with the current data."
             )
         return await _replace(kube, external_secret, secret, goal)
-    return await _patch(kube, external_secret, secret, goal, gone=gone)
+    kept = Kept(after=secret.previous)
+    before: Mapping[str, str] = {}
+    if goal.keeping is not None:
+        kept, before = await values_before(
+            kube, digester, external_secret, secret, goal.data, goal.digests, goal.keeping
+        )
+    return await _patch(kube, external_secret, secret, goal, gone=gone, kept=kept, before=before)
 
 
 def _replaceable(external_secret: ExternalSecret, secret: ManagedSecret) -> bool:
@@ -242,7 +265,10 @@ async def _patch(
     goal: Goal,
     *,
     gone: Collection[str],
+    kept: Kept | None = None,
+    before: Mapping[str, str] = MappingProxyType({}),
 ) -> Written:
+    kept = kept if kept is not None else Kept(after=secret.previous)
     changed = {
         key: value
         for key, value in goal.data.items()
@@ -251,15 +277,21 @@ async def _patch(
     wanted = marks(external_secret, secret, goal.digests)
     freeze = external_secret.policy.immutable and not secret.immutable
     given = goal.own.changes(secret.namespace, secret.name, secret.metadata) if goal.own else None
-    if not (changed or gone or wanted or freeze or given):
-        return Written(secret, Change.NONE)
+    others = kept.after != secret.previous
+    if not (changed or gone or wanted or freeze or given or others):
+        return Written(secret, Change.NONE, left_out=kept.left_out)
     meta = await _metadata(kube, external_secret, secret, wanted)
     if given:
         meta["labels"] = {**given.labels, **meta.get("labels", {})}
         meta["annotations"] = {**given.annotations, **meta.get("annotations", {})}
+    if others:
+        said = render_previous(kept.after, namespace=secret.namespace, secret=secret.name)
+        meta["annotations"] = {**meta.get("annotations", {}), PREVIOUS_ANNOTATION: said}
     body: dict[str, Any] = {"metadata": meta}
-    if changed or gone:
-        body["data"] = {**_encode(changed), **dict.fromkeys(sorted(gone))}
+    dropped = kept.drop & secret.previous.values.keys()
+    if changed or gone or before or dropped:
+        none = dict.fromkeys(sorted({*gone, *dropped}))
+        body["data"] = {**none, **_encode(changed), **before}
     if freeze:
         body["immutable"] = True
     answer = await kube.merge_patch(
@@ -270,13 +302,18 @@ async def _patch(
         field_manager=FIELD_MANAGER,
         metadata_only=True,
     )
-    kept = {key: digest for key, digest in secret.digests.items() if key not in gone}
-    digests = {**kept, **goal.digests}
-    immutable = secret.immutable or freeze
-    written = after_patch(secret, answer["metadata"], digests, immutable=immutable)
+    left = {key: digest for key, digest in secret.digests.items() if key not in {*gone, *before}}
+    written = after_patch(
+        secret,
+        answer["metadata"],
+        {**left, **goal.digests},
+        immutable=secret.immutable or freeze,
+        previous=kept.after,
+    )
     if given:
         written = replace(written, metadata=given.after)
-    return Written(written, Change.UPDATED if changed or gone else Change.NONE)
+    change = Change.UPDATED if changed or gone else Change.NONE
+    return Written(written, change, left_out=kept.left_out)
 
 
 async def _metadata(

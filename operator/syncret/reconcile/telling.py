@@ -5,7 +5,7 @@ count the attempts.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from math import inf
 from typing import Final, Protocol
 
@@ -15,6 +15,7 @@ from syncret.clock import Clock, rfc3339
 from syncret.constants import FORCE_SYNC_ANNOTATION
 from syncret.errors import SyncretError
 from syncret.kube.events import EventRecorder, EventType, ObjectRef
+from syncret.reconcile.ageing import AgeMetrics
 from syncret.reconcile.plan import Reason
 from syncret.reconcile.secretio import Change
 
@@ -26,7 +27,7 @@ _ACTION: Final = "Sync"
 _NAMED: Final = 5
 
 
-class SyncMetrics(Protocol):
+class SyncMetrics(AgeMetrics, Protocol):
     """What is counted."""
 
     def sync_finished(
@@ -150,6 +151,49 @@ class Teller:
             f'The former Secret "{secret}" is still there: {error.message}',
         )
 
+    def dropped(self, external_secret: ExternalSecret, keys: Collection[str]) -> None:
+        """Values from before a rotation were taken away."""
+        logger.info(
+            "Values from before a rotation were removed: %d",
+            len(keys),
+            extra={**names(external_secret), "secret": external_secret.target},
+        )
+        self._event(
+            external_secret,
+            "Normal",
+            "PreviousDropped",
+            f'Values from before a rotation were removed from the Secret "{external_secret.target}"'
+            f": {_keys(keys)}.",
+        )
+
+    def not_dropped(self, external_secret: ExternalSecret, error: SyncretError) -> None:
+        """The same could not be done; it is tried again."""
+        logger.warning(
+            "Values from before a rotation are still there: %s",
+            error.message,
+            extra={**names(external_secret), "reason": error.reason},
+        )
+        self._event(
+            external_secret,
+            "Warning",
+            "PreviousNotDropped",
+            f'Values from before a rotation are still in the Secret "{external_secret.target}": '
+            f"{error.message}",
+        )
+
+    def not_kept(self, external_secret: ExternalSecret, keys: Collection[str]) -> None:
+        """A rotation went on without keeping values from before it."""
+        message = (
+            f"The values before the rotation were not kept of {_keys(keys)}: there is no room in "
+            f'the Secret "{external_secret.target}", or somebody else has a key of that name. '
+            "Divide the data among several ExternalSecrets, or choose another suffix."
+        )
+        logger.warning(
+            "Not all values before a rotation were kept",
+            extra={**names(external_secret), "secret": external_secret.target},
+        )
+        self._event(external_secret, "Warning", "PreviousNotKept", message)
+
     def keys_removed(self, gone: ObjectKey, secret: str) -> None:
         """What an ExternalSecret that is gone had merged into a Secret was taken out of it."""
         logger.info(
@@ -236,6 +280,11 @@ def names(external_secret: ExternalSecret) -> dict[str, str]:
 
 def _names(key: ObjectKey) -> dict[str, str]:
     return {"kind": key.kind, "namespace": key.namespace, "object": key.name}
+
+
+def _keys(keys: Collection[str]) -> str:
+    named = ", ".join(f'"{key}"' for key in sorted(keys)[:_NAMED])
+    return f"{named} and {len(keys) - _NAMED} more" if len(keys) > _NAMED else named
 
 
 def in_sync(

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
-from syncret.api.externalsecret import ExternalSecret, ExternalSecretStatus
+from syncret.api.externalsecret import Certificate, ExternalSecret, ExternalSecretStatus
 from syncret.api.keys import ObjectKey
 from syncret.api.secret import ManagedSecret
 from syncret.api.template import NO_TEMPLATE, SourceKind, TemplateFrom
@@ -32,6 +32,7 @@ from syncret.errors import (
 )
 from syncret.kube.resources import CONFIG_MAPS, SECRETS, Resource
 from syncret.reconcile.assemble import Assembled, assemble
+from syncret.reconcile.certificates import certificates_of
 from syncret.reconcile.shape import (
     PLAIN,
     TLS,
@@ -70,6 +71,8 @@ class Made:
     shape: Shape
     input_hash: str = ""
     from_hash: str = ""
+    #: It is what is there already, and ``data`` says nothing.
+    is_same: bool = False
 
 
 @dataclass(slots=True)
@@ -125,6 +128,10 @@ class Templating:
         # It waits for the process that renders, and must not keep the event loop from it.
         renderer = _Renderer(self._pool, asyncio.get_running_loop())
         return await asyncio.to_thread(assemble, external_secret, fetched, renderer=renderer)
+
+    async def certificates(self, data: Mapping[str, bytes]) -> tuple[Certificate, ...]:
+        """When the certificates among the values expire. Raises RendererUnavailable."""
+        return await certificates_of(self._pool, data)
 
     async def make(self, external_secret: ExternalSecret, data: Mapping[str, bytes]) -> "Making":
         """Begins with data that were read. Raises TemplateNotFound, KubeError."""
@@ -275,7 +282,7 @@ class Making:
     @property
     def same(self) -> Made:
         """The digests of what is not rendered again."""
-        return Made({}, PLAIN, self.input_hash, self.from_hash)
+        return Made({}, PLAIN, self.input_hash, self.from_hash, is_same=True)
 
     async def finish(self) -> Made:
         """Renders. Raises TemplateError, MetadataInvalid, TypeMismatch and other DataErrors."""

@@ -133,7 +133,7 @@ class Metrics:
             "Shards that this replica works on. Without shards: 1 while it leads, else 0.",
             registry=registry,
         )
-        self.external_secrets = ExternalSecretSeries()
+        self.external_secrets = ExternalSecretSeries(wall)
         registry.register(self.external_secrets)
         self.queue_depth = QueueDepth()
         registry.register(self.queue_depth)
@@ -174,6 +174,27 @@ class Metrics:
     def set_held(self, namespace: str, name: str, held: bool | None) -> None:
         """Whether a refresh is due and waits for a sync window; None for one without windows."""
         self.external_secrets.record(namespace, name).held = held
+
+    def set_times(
+        self,
+        namespace: str,
+        name: str,
+        *,
+        made: float | None,
+        rotation_due: float | None,
+        certificate_not_after: float | None,
+        expires: float | None,
+        overdue: bool | None,
+        expiring: bool | None,
+    ) -> None:
+        """Age and expiry of what an ExternalSecret reads, in seconds since 1970; None: not known.
+
+        ``made``: when the oldest of it was made.
+        """
+        times = (made, rotation_due, certificate_not_after, expires, overdue, expiring)
+        self.external_secrets.record(namespace, name).times = (
+            None if all(one is None for one in times) else times
+        )
 
     def forget_external_secret(self, namespace: str, name: str) -> None:
         """The ExternalSecret is gone, and its series with it."""
@@ -259,6 +280,9 @@ def wants_openmetrics(accept: str) -> bool:
     return False
 
 
+_Times = tuple[float | None, float | None, float | None, float | None, bool | None, bool | None]
+
+
 @dataclass(slots=True)
 class _Record:
     """What is told of one ExternalSecret; None: not known since the start."""
@@ -268,12 +292,16 @@ class _Record:
     changes: int = 0
     held: bool | None = None
     rolled_out: bool | None = None
+    #: When the oldest was made, and is to be rotated; when the first certificate, and the first
+    #: value by what the store says, expires; whether it is overdue, and expires soon.
+    times: _Times | None = None
 
 
 class ExternalSecretSeries(Collector):
     """The series with an ExternalSecret's namespace and name."""
 
-    def __init__(self) -> None:
+    def __init__(self, wall: Callable[[], float]) -> None:
+        self._wall = wall
         self._records: dict[tuple[str, str], _Record] = {}
 
     def record(self, namespace: str, name: str) -> _Record:
@@ -319,9 +347,16 @@ class ExternalSecretSeries(Collector):
             "True, else 0; only where workloads use it.",
             labels=labels,
         )
+        times = _time_families(labels)
         for key, record in records:
             if record.rolled_out is not None:
                 rolled_out.add_metric(key, float(record.rolled_out))
+            if record.times is not None:
+                made, *others = record.times
+                age = None if made is None else max(0.0, self._wall() - made)
+                for family, value in zip(times, (age, *others), strict=True):
+                    if value is not None:
+                        family.add_metric(key, float(value))
             if record.held is not None:
                 held.add_metric(key, float(record.held))
             if record.ready is not None:
@@ -329,7 +364,34 @@ class ExternalSecretSeries(Collector):
             if record.last_success is not None:
                 last_success.add_metric(key, record.last_success)
             changes.add_metric(key, record.changes)
-        yield from (ready, last_success, changes, held, rolled_out)
+        yield from (ready, last_success, changes, held, rolled_out, *times)
+
+
+def _time_families(labels: tuple[str, ...]) -> list[GaugeMetricFamily]:
+    """In the order of a record's times."""
+    return [
+        GaugeMetricFamily(f"syncret_externalsecret_{name}", text, labels=labels)
+        for name, text in (
+            (
+                "age_seconds",
+                "Seconds since the oldest of what is read was made; only with spec.rotation.",
+            ),
+            (
+                "rotation_due_timestamp_seconds",
+                "By when that is to be rotated, in seconds since 1970; only with spec.rotation.",
+            ),
+            (
+                "certificate_not_after_timestamp_seconds",
+                "When the first certificate in the Secret expires, in seconds since 1970.",
+            ),
+            (
+                "expires_timestamp_seconds",
+                "When the first of what is read expires, as the store says, in seconds since 1970.",
+            ),
+            ("rotation_overdue", "Whether it is to be rotated by now: 1 or 0."),
+            ("expiring", "Whether something has expired or is about to: 1 or 0."),
+        )
+    ]
 
 
 class QueueDepth(Collector):

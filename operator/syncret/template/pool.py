@@ -1,9 +1,9 @@
 """The operator's side: child processes that render, one request at a time each.
 
-None runs before the first template is met. Whoever wants to render waits for a free one, without
-holding up the event loop; the time that a rendering may take begins when it has one. A child that
-is killed or ends is replaced at the next request: what it was working on fails, and nothing else.
-Two at most, so one template that takes all of its time leaves a way past it.
+None runs before the first template or certificate is met. Whoever wants to render waits for a free
+one, without holding up the event loop; the time that a rendering may take begins when it has one. A
+child that is killed or ends is replaced at the next request: what it was working on fails, and
+nothing else. Two at most, so one template that takes all of its time leaves a way past it.
 """
 
 import asyncio
@@ -96,6 +96,14 @@ class Pool:
         await self._ask(
             {"op": "tls", "values": values}, [Entry("tls.crt", ""), Entry("tls.key", "")]
         )
+
+    async def dates(self, values: Mapping[str, bytes]) -> dict[str, tuple[int, int]]:
+        """From when and until when certificates are valid, in seconds since 1970, by key.
+
+        Raises TemplateTooExpensive, RendererUnavailable.
+        """
+        found = await self._ask({"op": "dates", "values": _texts(values)}, [Entry("The data", "")])
+        return {str(key): (int(begins), int(ends)) for key, begins, ends in found}
 
     async def close(self) -> None:
         """Ends the children."""

@@ -4,8 +4,9 @@ from typing import Any, Final
 
 import yaml
 
+from syncret.template.dates import validity
 from syncret.template.filters.certificates import certificates, private_key, public_bytes
-from syncret.template.filters.values import MAX_TEXT
+from syncret.template.filters.values import MAX_TEXT, bytes_of
 from syncret.template.problem import Keys, Problem
 from syncret.template.sandbox import RenderingFailed, Sandbox
 
@@ -36,6 +37,8 @@ def answer(sandbox: Sandbox, request: Message) -> Message:
                 return {"outputs": _each(sandbox, request)}
             case "tls":
                 return {"outputs": [_tls(**request["values"])]}
+            case "dates":
+                return {"outputs": _dates(request["values"])}
     except Failed as failed:
         return {"failed": failed.message}
     return {"failed": {"entry": 0, "text": "is not known", "line": 0}}
@@ -122,3 +125,9 @@ def _tls(certificate: str, key: str) -> str:
     if public_bytes(found[0].public_key()) != public_bytes(loaded.public_key()):
         raise Failed(1, "does not belong to the first certificate of tls.crt")
     return ""
+
+
+def _dates(values: dict[str, str]) -> list[list[Any]]:
+    """Key, begin and end of the values with certificates."""
+    found = ((key, validity(bytes_of(value))) for key, value in values.items())
+    return [[key, *dates] for key, dates in found if dates is not None]

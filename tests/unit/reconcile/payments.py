@@ -52,9 +52,10 @@ def ready(api: FakeApiServer) -> Body:
 
 
 def condition(api: FakeApiServer, kind: str) -> Body:
-    """Its condition of that type."""
-    (found,) = (one for one in status(api)["conditions"] if one["type"] == kind)
-    return dict(found)
+    """Its condition of that type; empty if it has none."""
+    found = [one for one in status(api).get("conditions") or () if one["type"] == kind]
+    assert len(found) < 2
+    return dict(found[0]) if found else {}
 
 
 def restarts(api: FakeApiServer, name: str = "api", plural: str = "deployments") -> int:

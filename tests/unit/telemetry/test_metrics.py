@@ -44,6 +44,16 @@ def finish(
     )
 
 
+def age(metrics: Metrics, **known: float | None) -> None:
+    times: dict[str, float | None] = {
+        "made": NOW - 100,
+        "rotation_due": NOW + 1,
+        "certificate_not_after": NOW + 2,
+        "expires": NOW + 3,
+    }
+    metrics.set_times("payments", "db", **{**times, **known}, overdue=False, expiring=True)
+
+
 THE_DB = {"namespace": "payments", "name": "db"}
 
 
@@ -107,6 +117,26 @@ def test_the_series_of_a_deleted_external_secret_go(metrics: Metrics) -> None:
     assert 'name="db"' not in text
     assert 'name="other"' in text
     assert value(metrics, "syncret_syncs_total", result="changed") == 1
+
+
+def test_ages_and_expiries() -> None:
+    now = [NOW]
+    metrics = Metrics(wall=lambda: now[0])
+    age(metrics, expires=None)
+    name = "syncret_externalsecret"
+    assert value(metrics, f"{name}_age_seconds", **THE_DB) == 100
+    now[0] += 50
+    assert value(metrics, f"{name}_age_seconds", **THE_DB) == 150, "it moves by itself"
+    assert value(metrics, f"{name}_rotation_due_timestamp_seconds", **THE_DB) == NOW + 1
+    not_after = f"{name}_certificate_not_after_timestamp_seconds"
+    assert value(metrics, not_after, **THE_DB) == NOW + 2
+    assert value(metrics, f"{name}_expires_timestamp_seconds", **THE_DB) is None
+    assert value(metrics, f"{name}_rotation_overdue", **THE_DB) == 0
+    assert value(metrics, f"{name}_expiring", **THE_DB) == 1
+    now[0] = NOW - 1000
+    assert value(metrics, f"{name}_age_seconds", **THE_DB) == 0, "clocks differ"
+    metrics.forget_external_secret("payments", "db")
+    assert 'name="db"' not in metrics.render()[0].decode()
 
 
 def test_provider_calls(metrics: Metrics) -> None:
@@ -218,6 +248,7 @@ def test_the_page_lists_every_metric_and_no_other(metrics: Metrics) -> None:
     metrics.secret_changed("payments", "db")
     metrics.set_held("payments", "db", True)
     metrics.set_rolled_out("payments", "db", True)
+    age(metrics)
     shown = {}
     for family in metrics.registry.collect():
         if not family.name.startswith("syncret"):

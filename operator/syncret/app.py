@@ -28,6 +28,7 @@ from syncret.digest import Digester
 from syncret.digestkey import load_or_create_digest_key
 from syncret.embed import run_kopf
 from syncret.errors import KubeNotFound, SetupError, SpecInvalid, SyncretError
+from syncret.hints import Hints
 from syncret.keeper import Keeper
 from syncret.kube.client import KubeClient
 from syncret.kube.connection import Connection, find_connection, open_session
@@ -40,7 +41,7 @@ from syncret.kube.tail import Tail
 from syncret.kube.watchhealth import WatchHealth
 from syncret.providers.bounds import Bounds, OwnCluster
 from syncret.providers.registry import parse_provider
-from syncret.queue import Queue
+from syncret.queue import Priority, Queue
 from syncret.reconcile.rollout.reload import ReloadReconciler
 from syncret.reconcile.rollout.roller import Roller, in_progress
 from syncret.reconcile.stamping import ClusterExternalSecretReconciler
@@ -49,6 +50,9 @@ from syncret.reconcile.stores import StoreClients
 from syncret.reconcile.sync import ExternalSecretReconciler
 from syncret.reconcile.templating import Templating
 from syncret.settings import Settings
+from syncret.sources.config import EventSources, load
+from syncret.sources.dispatch import Dispatcher
+from syncret.sources.running import Sources
 from syncret.sweep import Sweeper
 from syncret.telemetry.http import HttpServer
 from syncret.telemetry.metrics import Metrics
@@ -86,10 +90,18 @@ async def run(settings: Settings) -> None:
             asyncio.create_task(operator.namespaces.run(), name="namespaces"),
             *(asyncio.create_task(one.run(), name="optional") for one in operator.optional),
         ]
-        for task in tasks:  # none of them ends while all is well
+        listening = [
+            asyncio.create_task(_run_when_listed(operator, one), name="events")
+            for one in operator.sources
+        ]
+        for task in (*tasks, *listening):  # none of them ends while all is well
             task.add_done_callback(lambda _: stop.set())
 
         async def drain() -> None:
+            # Nothing new is taken; what was taken and not done, others are given.
+            for task in listening:
+                task.cancel()
+            await asyncio.gather(*listening, return_exceptions=True)
             # Without the Lease, nothing that runs may be brought to its end.
             grace = 0.0 if leading.done() else settings.shutdown_grace
             if not await operator.workers.drain(grace):
@@ -111,7 +123,7 @@ async def run(settings: Settings) -> None:
             ended = [task for task in tasks if not task.cancel()]
             if leading not in ended:
                 await operator.keeper.release()
-            for task in ended:
+            for task in (*ended, *(one for one in listening if not one.cancelled())):
                 task.result()  # raises why it ended
     logger.info("Stopped")
 
@@ -131,6 +143,7 @@ class _Operator:
     reflectors: Sequence[Reflector | OnDemand]
     namespaces: OnDemand
     optional: Sequence[IfServed]
+    sources: Sequence[Sources]
 
 
 @asynccontextmanager
@@ -139,8 +152,10 @@ async def _built(  # noqa: PLR0915 - a composition root is a list
 ) -> AsyncIterator[_Operator]:
     """Every part but kopf; closed in the reverse order."""
     clock: Clock = SystemClock()
-    cache = Cache()
+    told = load(settings.event_sources) if settings.event_sources else EventSources()
+    cache = Cache(by_word=bool(told.sources))
     metrics = Metrics()
+    metrics.event_sources(name for name, _ in told.sources)
     queue: Queue[ObjectKey] = Queue(
         clock,
         groups_of=partial(_groups_of, cache),
@@ -185,6 +200,10 @@ async def _built(  # noqa: PLR0915 - a composition root is a list
         kube = KubeClient(
             session, connection.server, timeout=settings.kube_timeout, may_write=keeper.may_write
         )
+        hints = Hints(
+            clock,
+            enqueue=lambda key, delay: queue.add(key, priority=Priority.FORCED, delay=delay),
+        )
         watcher = Watcher(
             cache=cache,
             queue=queue,
@@ -196,6 +215,7 @@ async def _built(  # noqa: PLR0915 - a composition root is a list
             template_changed=lambda key: templating.suspect(key),  # noqa: PLW0108 - made below
             want_config_maps=lambda: config_maps.want(),  # noqa: PLW0108 - the same
             reloader=settings.reloader_annotations,
+            hinted=hints.give,
         )
         events = EventRecorder(kube, clock=clock, instance=settings.instance)
         events.start()
@@ -256,6 +276,7 @@ async def _built(  # noqa: PLR0915 - a composition root is a list
             asked_at=queue.asked_at,
             worked_until=assignment.worked_until,
             namespaces_listed=lambda: namespaces.wait_listed(),  # noqa: PLW0108 - made below
+            hints=hints,
         )
         store_checks = StoreReconciler(
             cache=cache,
@@ -389,6 +410,21 @@ async def _built(  # noqa: PLR0915 - a composition root is a list
         )
         await http.start()
         stack.push_async_callback(http.stop)
+        sources = Sources(
+            told,
+            dispatcher=Dispatcher(
+                cache=cache,
+                hints=hints,
+                kube=own,
+                metrics=metrics,
+                clock=clock,
+                works_on=assignment.works_on,
+            ),
+            metrics=metrics,
+            clock=clock,
+            reads_queues=lambda: 0 in keeper.held,
+            random=random,
+        )
         yield _Operator(
             clock=clock,
             connection=connection,
@@ -401,6 +437,7 @@ async def _built(  # noqa: PLR0915 - a composition root is a list
             reflectors=[*reflectors, tail, config_maps],
             namespaces=namespaces,
             optional=optional,
+            sources=[sources] if told.sources else [],
         )
 
 
@@ -476,6 +513,13 @@ async def _lead_when_listed(operator: _Operator) -> None:
     logger.info("The caches are full")
     operator.workers.start()
     await operator.keeper.run()
+
+
+async def _run_when_listed(operator: _Operator, sources: Sources) -> None:
+    """Takes events from when the caches are full: before, nobody would seem to read anything."""
+    await operator.watches.wait_all_listed()
+    await _silence(operator.watcher)
+    await sources.run()
 
 
 async def _silence(watcher: Watcher) -> None:

@@ -10,9 +10,11 @@ from collections.abc import Callable, Hashable, Iterable, Iterator
 from typing import Generic, TypeVar
 
 from syncret.api.clusterexternalsecret import ClusterExternalSecret, Stamped
+from syncret.api.data import Query
 from syncret.api.externalsecret import ExternalSecret
 from syncret.api.health import Health
 from syncret.api.keys import ObjectKey
+from syncret.api.remote import words
 from syncret.api.secret import ManagedSecret
 from syncret.api.selector import Namespace
 from syncret.api.store import Store
@@ -77,12 +79,17 @@ class Table(Generic[K, V]):
 
 
 class Cache:
-    """The tables, and how they refer to each other."""
+    """The tables, and how they refer to each other.
 
-    def __init__(self) -> None:
+    ``by_word``: with the look-up by which events of stores find who reads a key. It costs memory
+    for each key, so it is there only where there are sources of events.
+    """
+
+    def __init__(self, *, by_word: bool = False) -> None:
         #: by "store": the key of each store read from; by "target": (namespace, Secret), also of
         #: the Secrets that it has still to leave; by "template": (kind, namespace, name) of each
-        #: object that templates are taken from; by "rolls": the namespace, if it names what rolls.
+        #: object that templates are taken from; by "rolls": the namespace, if it names what rolls;
+        #: by "word": each word of each key that it reads; by "search": True of those that search.
         self.external_secrets: Table[ObjectKey, ExternalSecret] = Table(
             store=lambda es: es.stores,
             target=lambda es: [
@@ -93,6 +100,8 @@ class Cache:
                 (kind, es.key.namespace, name) for kind, name in es.template.sources
             ],
             rolls=lambda es: (es.key.namespace,) if es.rollout.mode == "Targets" else (),
+            word=_words if by_word else lambda _: (),
+            search=_searches if by_word else lambda _: (),
         )
         self.stores: Table[ObjectKey, Store] = Table()
         self.cluster_external_secrets: Table[ObjectKey, ClusterExternalSecret] = Table()
@@ -136,3 +145,15 @@ class Cache:
     def namespace(self, name: str) -> Namespace:
         """What is known of a namespace: at least its name."""
         return self.namespaces.get(name) or Namespace(name)
+
+
+def _words(external_secret: ExternalSecret) -> Iterable[str]:
+    keys = {entry.remote.key for entry in external_secret.data}
+    keys |= {
+        one.source.key for one in external_secret.data_from if not isinstance(one.source, Query)
+    }
+    return {word for key in keys for word in words(key)}
+
+
+def _searches(external_secret: ExternalSecret) -> Iterable[bool]:
+    return {True for one in external_secret.data_from if isinstance(one.source, Query)}

@@ -40,6 +40,9 @@ ROLLOUT_ANNOTATION: Final = f"{GROUP}/rollout"
 #: On an ExternalSecret: any new value asks for one refresh.
 FORCE_SYNC_ANNOTATION: Final = f"{GROUP}/force-sync"
 
+#: On an ExternalSecret: a replica that works on other namespaces has heard that the store changed.
+EVENT_ANNOTATION: Final = f"{GROUP}/event"
+
 #: On an ExternalSecret that a ClusterExternalSecret made: a digest of what was written.
 STAMP_ANNOTATION: Final = f"{GROUP}/stamp"
 
@@ -52,6 +55,7 @@ FIELD_MANAGER: Final = "syncret"
 ROLLOUT_FIELD_MANAGER: Final = "syncret-rollout"
 RELOAD_FIELD_MANAGER: Final = "syncret-reload"
 STAMP_FIELD_MANAGER: Final = "syncret-stamp"
+EVENT_FIELD_MANAGER: Final = "syncret-event"
 
 #: ``controller.reportingController`` of our Events.
 REPORTING_CONTROLLER: Final = f"{GROUP}/operator"

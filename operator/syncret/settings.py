@@ -5,7 +5,8 @@ operator can be set up by either; an empty variable counts as not set, because t
 templates make of a missing value. A value that cannot be used ends the start with a sentence that
 names the flag or the variable it came from.
 
-Refused: a configuration file (one more thing to mount, with a third precedence to explain), and
+Refused: a configuration file for these (one more thing to mount, with a third precedence to
+explain; only the sources of events, a list of records, have one), and
 argparse's own ``type=``, whose messages name the flag even where the variable was wrong.
 """
 
@@ -69,6 +70,7 @@ class Settings:
         shutdown_grace: How long what has begun may take to end when the operator is stopped.
         retry_base: The wait after the first failure; it doubles with each further one.
         retry_cap: The longest such wait.
+        event_sources: The file that names where events of stores come from; None: from nowhere.
         instance: What names this process among others in Events: the pod's name.
     """
 
@@ -91,6 +93,7 @@ class Settings:
     shutdown_grace: float = 20.0
     retry_base: float = 1.0
     retry_cap: float = 300.0
+    event_sources: str | None = None
     instance: str = ""
 
 
@@ -405,6 +408,13 @@ _OPTIONS: Final = (
         "the wait after the first failure, doubled with each further one",
     ),
     _Option("retry_cap", _seconds(0.01, 86400), "DURATION", "the longest wait between attempts"),
+    _Option(
+        "event_sources",
+        str,
+        "FILE",
+        "a file that names the queues and hooks by which stores tell of changes",
+        otherwise="none: stores are asked by the clock alone",
+    ),
     _Option(
         "instance",
         str,

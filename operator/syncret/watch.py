@@ -101,6 +101,7 @@ class Watcher:
         want_config_maps: Callable[[], None] = lambda: None,
         gather: float = _GATHER,
         reloader: bool = False,
+        hinted: Callable[[ObjectKey], object] = lambda _: None,
     ) -> None:
         """``works_on``: whether objects of a namespace are this replica's to work on.
 
@@ -110,10 +111,12 @@ class Watcher:
         ``template_changed`` is told of an ExternalSecret whose templates may have changed
         elsewhere, ``want_config_maps`` called when ConfigMaps have to be watched for that.
         ``gather``: seconds that is waited for more news of the pods of workloads. ``reloader``:
-        whether annotations of Reloader's count.
+        whether annotations of Reloader's count. ``hinted`` is told of an ExternalSecret of whose
+        store another replica heard an event.
         """
         self._reloader = reloader
         self._gather = gather
+        self._hinted = hinted
         self._controller_class = controller_class
         self._want_namespaces = want_namespaces
         self._credential_seen = credential_seen
@@ -187,6 +190,12 @@ class Watcher:
         if old != record:  # the status does not count: we wrote it
             asked = old is not None and replace(old, force_sync=record.force_sync) == record
             self._add(key, priority=Priority.FORCED if asked else Priority.URGENT)
+        if (
+            old is not None
+            and record.event not in {"", old.event}
+            and self._works_on(key.namespace)
+        ):
+            self._hinted(key)
 
     def cluster_external_secret(self, body: Body, deleted: bool) -> None:
         record = parse_cluster_external_secret(body)

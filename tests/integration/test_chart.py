@@ -72,6 +72,13 @@ VALUES: Final[Mapping[str, Mapping[str, Any]]] = {
         ],
         "priorityClassName": "system-cluster-critical",
         "dnsPolicy": "Default",
+        "events": {
+            "sources": [
+                {"name": "aws", "sqs": {"queueURL": "https://sqs/1/q", "region": "eu-central-1"}},
+                {"name": "ci", "hook": {"secretFile": "/etc/hook/key"}},
+            ],
+            "hooks": {"service": {"enabled": True, "annotations": {"a": "b"}}},
+        },
         "extraArgs": ["--retry-cap=10m"],
         "extraEnv": [{"name": "AWS_REGION", "value": "eu-central-1"}],
         "extraEnvFrom": [{"secretRef": {"name": "aws"}}],

@@ -21,9 +21,10 @@ from syncret.api.workload import WorkloadKind
 from syncret.cache import Cache
 from syncret.constants import MANAGED_LABEL, MANAGED_VALUE
 from syncret.digest import Digester
+from syncret.hints import Hints
 from syncret.kube.client import KubeClient
 from syncret.kube.events import EventRecorder
-from syncret.queue import Queue
+from syncret.queue import Priority, Queue
 from syncret.reconcile.rollout.reload import ReloadReconciler
 from syncret.reconcile.rollout.roller import Roller
 from syncret.reconcile.stamping import ClusterExternalSecretReconciler
@@ -83,7 +84,12 @@ class Engine:
         self.cache = cache = Cache()
         self.queue: Queue[ObjectKey] = Queue(clock)
         self.metrics = Metrics(wall=clock.wall)
+        self.hints = Hints(
+            clock,
+            enqueue=lambda key, delay: self.queue.add(key, priority=Priority.FORCED, delay=delay),
+        )
         self.watcher = Watcher(
+            hinted=self.hints.give,
             cache=cache,
             queue=self.queue,
             digester=digester,
@@ -142,6 +148,7 @@ class Engine:
             clock=clock,
             backoff=backoff,
             asked_at=self.queue.asked_at,
+            hints=self.hints,
         )
         self.store_checks = StoreReconciler(
             cache=cache,

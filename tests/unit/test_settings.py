@@ -48,6 +48,7 @@ EXAMPLES = {
     "shutdown_grace": ("0", 0.0),
     "retry_base": ("250ms", 0.25),
     "retry_cap": ("1h", 3600.0),
+    "event_sources": ("/etc/sources.yaml", "/etc/sources.yaml"),
     "instance": ("syncret-0", "syncret-0"),
 }
 BOOLEAN = "ambient_credentials_for_secret_stores"

@@ -39,3 +39,16 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{ .Values.image.repository }}:{{ default .Chart.AppVersion .Values.image.tag }}
 {{- end -}}
 {{- end }}
+
+{{- /* Not empty if a source of events is a hook. */ -}}
+{{- define "syncret.hooks" -}}
+{{- range .Values.events.sources }}{{ if hasKey . "hook" }}yes{{ end }}{{ end }}
+{{- end }}
+
+{{- define "syncret.events" -}}
+{{- if include "syncret.hooks" . }}
+hookAddress: ":{{ .Values.events.hooks.port }}"
+{{- end }}
+eventSources:
+  {{- toYaml .Values.events.sources | nindent 2 }}
+{{- end }}

@@ -25,6 +25,7 @@ from syncret.api.rollout import Rollout, RolloutTarget, parse_rollout, parse_tar
 from syncret.api.rotation import Rotation, parse_rotation
 from syncret.api.target import TargetPolicy, parse_target
 from syncret.api.template import NO_TEMPLATE, Template, parse_template, refuse_shared
+from syncret.constants import EVENT_ANNOTATION
 from syncret.errors import SpecInvalid
 
 KIND: Final = "ExternalSecret"
@@ -144,6 +145,8 @@ class ExternalSecret:
     force_sync: str = ""
     deleting: bool = False
     problem: str = ""
+    #: What another replica has noted of an event.
+    event: str = field(default="", compare=False)
     status: ExternalSecretStatus = field(default=ExternalSecretStatus(), compare=False)
 
     @property
@@ -202,6 +205,7 @@ def parse_external_secret(body: Mapping[str, Any]) -> ExternalSecret:
         force_sync=parse_force_sync(meta),
         deleting="deletionTimestamp" in meta,
         problem=problem,
+        event=(meta.get("annotations") or {}).get(EVENT_ANNOTATION) or "",
         status=_parse_status(body.get("status") or {}),
     )
 

@@ -29,11 +29,16 @@ class Contexts:
         self._namespaces_listed = namespaces_listed
 
     def of(
-        self, external_secret: ExternalSecret, secret: ManagedSecret | None, *, template: str = ""
+        self,
+        external_secret: ExternalSecret,
+        secret: ManagedSecret | None,
+        *,
+        template: str = "",
+        hint: int = 0,
     ) -> Context:
         """What an attempt made now depends on; ``secret``: the target.
 
-        ``template``: what stands for templates from elsewhere.
+        ``template``: what stands for templates from elsewhere. ``hint``: the number of the last.
         """
         namespace = external_secret.key.namespace
         stores = [self._cache.stores.get(store) for store in external_secret.stores]
@@ -43,6 +48,7 @@ class Contexts:
             secret,
             [self._grant(namespace, store) for store in stores],
             template=template,
+            hint=hint,
             unmanaged=self._cache.unmanaged.get((namespace, external_secret.target)) or "",
         )
 

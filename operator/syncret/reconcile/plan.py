@@ -32,6 +32,7 @@ class Reason(Enum):
     MARKS = "Secret lost a mark, or has another key"
     TEMPLATE = "template changed"
     DUE = "refresh due"
+    EVENT = "event of the store"
     RETRY = "retry"
 
 
@@ -71,7 +72,12 @@ class Context(NamedTuple):
     grants: tuple[Grant, ...] = ()
     #: Stands for templates from elsewhere.
     template: str = ""
+    #: The number of the last hint.
+    hint: int = 0
 
+
+#: What has no other reason than that it is time: nothing is wrong, and sync windows count.
+TIMED: Final = frozenset({Reason.DUE, Reason.EVENT})
 
 #: What may be put right without the store.
 MENDABLE: Final = frozenset({Reason.MISSING, Reason.DRIFT, Reason.MARKS})
@@ -101,6 +107,9 @@ class SyncState:
     dropping_failures: int = field(default=0)
     #: Stands for templates from elsewhere, as they were last seen.
     template: str = ""
+    #: The number of the last hint that was taken in, and whether what is due is due because of it.
+    hint: int = 0
+    by_event: bool = False
 
 
 def context_of(
@@ -111,6 +120,7 @@ def context_of(
     *,
     unmanaged: str = "",
     template: str = "",
+    hint: int = 0,
 ) -> Context:
     """What an attempt made now depends on; ``stores`` in the order of the record.
 
@@ -124,6 +134,7 @@ def context_of(
         secret=secret.standing if secret is not None else unmanaged,
         grants=tuple(grants),
         template=template,
+        hint=hint,
     )
 
 
@@ -147,8 +158,10 @@ def read_reason(
         if context == state.context and monotonic < state.retry:
             return None
         # What only the clock asked for is not tried again while the sync windows are closed.
-        return Reason.RETRY if asked or due or state.failed is not Reason.DUE else None
-    return asked or (Reason.DUE if due else None)
+        return Reason.RETRY if asked or due or state.failed not in TIMED else None
+    if asked or not due:
+        return asked
+    return Reason.EVENT if state.by_event else Reason.DUE
 
 
 def wanted(

@@ -12,7 +12,7 @@ from syncret.clock import Clock
 from syncret.reconcile.assemble import Assembled
 from syncret.reconcile.contexts import Contexts
 from syncret.reconcile.keeping import Brought, Mended, Targets
-from syncret.reconcile.plan import Reason
+from syncret.reconcile.plan import TIMED, Reason
 from syncret.reconcile.previous import Keeping, rotated
 from syncret.reconcile.reading import Reader
 from syncret.reconcile.report import Synced, same_versions, sources_of
@@ -63,7 +63,7 @@ class Refresher:
             reason in _TOGETHER and external_secret.key in self._cache.stamped
         )
         # What is due is in order otherwise: the same versions make the same Secret.
-        due = reason is Reason.DUE
+        due = reason in TIMED
         read = partial(
             self._reader.read, external_secret, asked_at=self._asked_at(external_secret.key)
         )

@@ -66,6 +66,16 @@ def due_after(external_secret: ExternalSecret, served: float) -> Due:
     return _allowed(external_secret, slot, slot)
 
 
+def due_by_event(external_secret: ExternalSecret, due: Due, wall: float) -> Due:
+    """After an event has told of a change: now, or when the sync window opens.
+
+    The same as before for those that no event concerns, because they are not refreshed at all.
+    """
+    if external_secret.refresh.policy != "Periodic" or due.slot <= wall:
+        return due
+    return _allowed(external_secret, wall, wall)
+
+
 def held_until(external_secret: ExternalSecret, due: Due, wall: float) -> Due:
     """A refresh that was due and has not been made when its sync window closed: the next one."""
     if open_at(external_secret.refresh.windows, wall):

@@ -19,6 +19,7 @@ from syncret.clock import Clock, parse_rfc3339, rfc3339
 from syncret.constants import FIELD_MANAGER
 from syncret.digest import Digester
 from syncret.errors import KubeNotFound, NamespaceTerminating, SpecInvalid, SyncretError
+from syncret.hints import Hints
 from syncret.kube.client import KubeClient
 from syncret.kube.events import EventRecorder
 from syncret.kube.resources import EXTERNAL_SECRETS
@@ -28,6 +29,7 @@ from syncret.reconcile.keeping import Mended, Targets
 from syncret.reconcile.leaving import Leaver
 from syncret.reconcile.plan import (
     MENDABLE,
+    TIMED,
     Context,
     Reason,
     SyncState,
@@ -38,7 +40,7 @@ from syncret.reconcile.reading import Reader
 from syncret.reconcile.refreshing import Refresher
 from syncret.reconcile.report import failed, put_right, standing, succeeded
 from syncret.reconcile.rollout.roller import Roller
-from syncret.reconcile.schedule import NEVER, Due, due_after, first_due, held_until
+from syncret.reconcile.schedule import NEVER, Due, due_after, due_by_event, first_due, held_until
 from syncret.reconcile.secretio import Change
 from syncret.reconcile.status import status_patch
 from syncret.reconcile.stores import StoreClients
@@ -72,14 +74,18 @@ class ExternalSecretReconciler:
         asked_at: Callable[[ObjectKey], float],
         worked_until: Callable[[str], float | None] = lambda _: None,
         namespaces_listed: Callable[[], Awaitable[object]] | None = None,
+        hints: Hints | None = None,
     ) -> None:
         """``asked_at``: since when a running key is wanted, by the monotonic clock.
+
+        ``hints``: what events of stores have said, if there are any.
 
         ``worked_until``: until when a former leader refreshed a namespace, in wall seconds.
 
         ``namespaces_listed`` waits for the labels of namespaces, for as long as that is no problem.
         """
         self._contexts = Contexts(cache=cache, stores=stores, namespaces_listed=namespaces_listed)
+        self._hints = hints or Hints(clock, enqueue=lambda *_: None)
         self._worked_until = worked_until
         self._cache = cache
         self._kube = kube
@@ -110,6 +116,13 @@ class ExternalSecretReconciler:
 
     async def reconcile(self, key: ObjectKey) -> Result:
         """One round; returns when the next is wanted."""
+        hint = self._hints.number(key)
+        try:
+            return await self._reconcile(key)
+        finally:
+            self._hints.followed(key, hint)
+
+    async def _reconcile(self, key: ObjectKey) -> Result:
         external_secret = self._cache.external_secrets.get(key)
         if external_secret is None or external_secret.deleting:
             self._forget(key)
@@ -154,6 +167,7 @@ class ExternalSecretReconciler:
         state = self._states.pop(key, None)
         self._templating.forget(key)
         self._roller.forget(key)
+        self._hints.forget(key)
         self._teller.forget(key.namespace, key.name, state.uid if state is not None else None)
 
     def forget_namespaces(self, theirs: Callable[[str], bool]) -> None:
@@ -193,7 +207,7 @@ class ExternalSecretReconciler:
         wall = self._clock.wall()
         if state.failures:
             retry = max(0.0, state.retry - self._clock.monotonic())
-            held = state.failed is Reason.DUE and wall < state.due.at < inf
+            held = state.failed in TIMED and wall < state.due.at < inf
             return max(retry, state.due.at - wall) if held else retry
         wait = inf
         if wall < state.due.slot < state.due.opens:
@@ -207,8 +221,12 @@ class ExternalSecretReconciler:
     async def _round(self, external_secret: ExternalSecret, state: SyncState) -> None:
         secret = self._targets.get(external_secret)
         state.template = await self._templating.look(external_secret)
-        context = self._context(external_secret, secret, template=state.template)
         wall = self._clock.wall()
+        hint = self._hints.number(external_secret.key)
+        if hint != state.hint:
+            due = due_by_event(external_secret, state.due, wall)
+            state.hint, state.by_event, state.due = hint, due != state.due, due
+        context = self._context(external_secret, secret, template=state.template, hint=hint)
         if wall >= state.due.at:
             state.due = held_until(external_secret, state.due, wall)
         reason = read_reason(
@@ -267,9 +285,10 @@ class ExternalSecretReconciler:
         *,
         of: Context | None = None,
         template: str = "",
+        hint: int = 0,
     ) -> Context:
         """What an attempt depends on; ``of``: the stores are those of before it."""
-        context = self._contexts.of(external_secret, secret, template=template)
+        context = self._contexts.of(external_secret, secret, template=template, hint=hint)
         if of is None:
             return context
         return of._replace(secret=context.secret, grants=context.grants)
@@ -327,7 +346,7 @@ class ExternalSecretReconciler:
             )
             return failed(external_secret, state.status, error, now=rfc3339(self._clock.wall()))
         state.failures, state.failed, state.retry = 0, None, 0.0
-        state.due = due_after(external_secret, self._clock.wall())
+        state.due, state.by_event = due_after(external_secret, self._clock.wall()), False
         status = state.status
         if synced is not None and synced.left_out:
             self._teller.not_kept(external_secret, synced.left_out)

@@ -18,7 +18,7 @@ its reason.
 
 import platform
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -44,6 +44,17 @@ from syncret.errors import SyncretError
 #: Content type of the text that every Prometheus reads.
 PLAIN_TEXT: Final = "text/plain; version=0.0.4; charset=utf-8"
 
+#: What became of an event of a store, or of a message that is none.
+EVENT_RESULTS: Final = (
+    "matched",
+    "current",
+    "unmatched",
+    "ignored",
+    "duplicate",
+    "malformed",
+    "refused",
+)
+
 SYNC_RESULTS: Final = ("changed", "unchanged", "failed")
 
 #: Seconds. A sync that writes takes two requests to the API server; the last ones are retries.
@@ -53,6 +64,10 @@ _CALL_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5,
 
 #: Seconds. From a Deployment of one small pod to a large StatefulSet.
 _ROLLOUT_BUCKETS: Final = (1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0)
+
+
+#: Seconds from the change in the store. Best-effort deliveries take minutes, a backlog hours.
+_LAG_BUCKETS: Final = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 7200.0)
 
 
 class Metrics:
@@ -123,6 +138,26 @@ class Metrics:
             "Workloads of the cluster that were restarted and are not available again yet.",
             registry=registry,
         )
+        self.events = Counter(
+            "syncret_events",
+            "Events of stores that were received, by source and result: matched, current, "
+            "unmatched, ignored, duplicate, malformed or refused.",
+            ["source", "result"],
+            registry=registry,
+        )
+        self.event_lags = Histogram(
+            "syncret_event_lag_seconds",
+            "Seconds from the time of an event to when its ExternalSecrets were queued.",
+            ["source"],
+            buckets=_LAG_BUCKETS,
+            registry=registry,
+        )
+        self.event_sources_up = Gauge(
+            "syncret_event_source_up",
+            "Whether the source of events answers: 1 or 0; only on the replica that reads it.",
+            ["source"],
+            registry=registry,
+        )
         self.event_loop_lag = Gauge(
             "syncret_event_loop_lag_seconds",
             "Seconds by which the event loop was late, the most of the last ten seconds.",
@@ -140,6 +175,7 @@ class Metrics:
 
         self._syncs = {result: self.syncs.labels(result) for result in SYNC_RESULTS}
         self._failures = {reason: self.sync_failures.labels(reason) for reason in _reasons()}
+        self._sources_up: set[str] = set()
         #: By kind, namespace and name of the store; then by provider, operation and outcome.
         self._calls: dict[tuple[str, str, str], dict[tuple[str, str, str], Counter]] = {}
         self._call_durations: dict[tuple[str, str], Histogram] = {}
@@ -247,6 +283,30 @@ class Metrics:
     def watch_rollouts(self, in_progress: Callable[[], float]) -> None:
         """Has the number of workloads that roll asked for at each scrape."""
         self.rollouts_in_progress.set_function(in_progress)
+
+    def event_sources(self, names: Iterable[str]) -> None:
+        """The sources that there are: their series exist from now on."""
+        for name in names:
+            self.event_lags.labels(name)
+            for result in EVENT_RESULTS:
+                self.events.labels(name, result)
+
+    def event(self, source: str, result: str) -> None:
+        """An event was received: ``result`` is of EVENT_RESULTS."""
+        self.events.labels(source, result).inc()
+
+    def event_lag(self, source: str, seconds: float) -> None:
+        """So long after its time an event was queued."""
+        self.event_lags.labels(source).observe(seconds)
+
+    def event_source_up(self, source: str, up: bool | None) -> None:
+        """Whether a source answers; None: another replica reads it."""
+        if up is not None:
+            self.event_sources_up.labels(source).set(float(up))
+            self._sources_up.add(source)
+        elif source in self._sources_up:
+            self._sources_up.discard(source)
+            self.event_sources_up.remove(source)
 
     def watch_queue(self, depth: Callable[[], Mapping[str, int]]) -> None:
         """Has the queue asked for its depth by lane, at each scrape and from another thread."""

@@ -249,6 +249,8 @@ def test_the_page_lists_every_metric_and_no_other(metrics: Metrics) -> None:
     metrics.set_held("payments", "db", True)
     metrics.set_rolled_out("payments", "db", True)
     age(metrics)
+    metrics.event_sources(["aws"])
+    metrics.event_source_up("aws", True)
     shown = {}
     for family in metrics.registry.collect():
         if not family.name.startswith("syncret"):

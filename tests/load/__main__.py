@@ -19,7 +19,7 @@ from typing import Final
 
 import uvloop
 
-from load import bad, refreshing, rolling, sharding, standing, stores
+from load import bad, refreshing, rolling, rotations, sharding, standing, stores
 from load.bench import LOGS, Bench, Options
 from load.fleet import Stuck
 from load.kube import ApiError
@@ -47,6 +47,7 @@ SCENARIOS: Final = (
     Scenario(("halfdead",), "the same, one of two stores dead", refreshing.half_dead),
     Scenario(("badstores",), "500 of stores that cannot work", bad.bad_stores),
     Scenario(("broken",), "10,000 of keys that do not exist", bad.broken),
+    Scenario(("events",), "from an event in SQS to the restart", rotations.events),
     Scenario(("shards",), "three shards against one, a slow store", sharding.shards),
     Scenario(("rollouts",), "200 workloads of one Secret that is rotated", rolling.rollouts),
     Scenario(("storm",), "a rotation every second, on one workload", rolling.storm),

@@ -40,6 +40,9 @@ ROLLOUT_ANNOTATION: Final = f"{GROUP}/rollout"
 #: On an ExternalSecret: any new value asks for one refresh.
 FORCE_SYNC_ANNOTATION: Final = f"{GROUP}/force-sync"
 
+#: On an ExternalSecret: any new value asks for one rotation of what it reads.
+ROTATE_ANNOTATION: Final = f"{GROUP}/rotate"
+
 #: On an ExternalSecret: a replica that works on other namespaces has heard that the store changed.
 EVENT_ANNOTATION: Final = f"{GROUP}/event"
 

@@ -188,7 +188,10 @@ class Watcher:
             self._want_config_maps()
         old = self._cache.external_secrets.put(key, record)
         if old != record:  # the status does not count: we wrote it
-            asked = old is not None and replace(old, force_sync=record.force_sync) == record
+            asked = (
+                old is not None
+                and replace(old, force_sync=record.force_sync, rotate=record.rotate) == record
+            )
             self._add(key, priority=Priority.FORCED if asked else Priority.URGENT)
         if (
             old is not None

@@ -81,6 +81,12 @@ class MemoryClient:
         more = str(start + size) if len(found) > start + size else ""
         return Found(tuple(found[start : start + size]), more)
 
+    async def rotate(self, key: str, *, token: str) -> str:
+        self.provider.rotated.append((key, token))
+        self._fail()
+        rotated = self.provider.rotates_to
+        return hashlib.sha256(rotated).hexdigest()[:12] if rotated is not None else ""
+
     async def check(self) -> None:
         assert not self.closed, "a closed client was checked"
         self.provider.checks += 1
@@ -149,6 +155,9 @@ class MemoryProvider:
     values_read: int = 0
     searches: int = 0
     checks: int = 0
+    #: The wishes to rotate: keys and tokens; and the value that a rotation is going to make.
+    rotated: list[tuple[str, str]] = field(default_factory=list)
+    rotates_to: bytes | None = None
     clients: list[MemoryClient] = field(default_factory=list)
     name: str = "memory"
 

@@ -21,6 +21,7 @@ from syncret.api.externalsecret import (
     parse_external_secret,
 )
 from syncret.api.rollout import RolloutTarget
+from syncret.api.rotate import RotationStatus
 from syncret.api.store import parse_store
 from syncret.constants import GROUP, VERSION
 from syncret.reconcile.stamping import status_patch as stamp_status_patch
@@ -532,6 +533,7 @@ def test_the_status_that_is_written_and_that_of_the_crd_have_the_same_fields() -
         former_secrets=("old",),
         template_input="fake",
         template_from="fake",
+        rotation=RotationStatus("fake", "Failed", when, "Fake.", (("app/db", "v2", "v1"),)),
     )
     patch = status_patch(ExternalSecretStatus(), full)
     assert patch is not None

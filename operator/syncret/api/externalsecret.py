@@ -22,6 +22,12 @@ from syncret.api.data import (
 from syncret.api.keys import ObjectKey
 from syncret.api.refresh import Refresh, parse_force_sync, parse_refresh
 from syncret.api.rollout import Rollout, RolloutTarget, parse_rollout, parse_targets
+from syncret.api.rotate import (
+    RotationRequest,
+    RotationStatus,
+    parse_request,
+    parse_rotation_status,
+)
 from syncret.api.rotation import Rotation, parse_rotation
 from syncret.api.target import TargetPolicy, parse_target
 from syncret.api.template import NO_TEMPLATE, Template, parse_template, refuse_shared
@@ -120,6 +126,7 @@ class ExternalSecretStatus:
     #: Digests of what the template was rendered from, and of the templates from elsewhere.
     template_input: str = ""
     template_from: str = ""
+    rotation: RotationStatus | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +152,7 @@ class ExternalSecret:
     force_sync: str = ""
     deleting: bool = False
     problem: str = ""
+    rotate: RotationRequest | None = None
     #: What another replica has noted of an event.
     event: str = field(default="", compare=False)
     status: ExternalSecretStatus = field(default=ExternalSecretStatus(), compare=False)
@@ -205,6 +213,7 @@ def parse_external_secret(body: Mapping[str, Any]) -> ExternalSecret:
         force_sync=parse_force_sync(meta),
         deleting="deletionTimestamp" in meta,
         problem=problem,
+        rotate=parse_request(meta),
         event=(meta.get("annotations") or {}).get(EVENT_ANNOTATION) or "",
         status=_parse_status(body.get("status") or {}),
     )
@@ -266,6 +275,7 @@ def _parse_status(status: Mapping[str, Any]) -> ExternalSecretStatus:
             rollout_since=rollout.get("pendingSince") or "",
             template_input=(status.get("template") or {}).get("inputHash") or "",
             template_from=(status.get("template") or {}).get("fromHash") or "",
+            rotation=parse_rotation_status(status),
         )
     except (KeyError, TypeError, AttributeError):
         return ExternalSecretStatus()

@@ -14,7 +14,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import MappingProxyType
-from typing import Any, Final, NoReturn, Protocol
+from typing import Any, Final, NoReturn, Protocol, runtime_checkable
 
 from syncret.api.data import Query
 from syncret.errors import ProviderError
@@ -33,6 +33,7 @@ __all__ = [
     "Provider",
     "Query",
     "Ref",
+    "Rotator",
     "SecretKeyRef",
     "SecretValue",
     "ServiceAccount",
@@ -188,6 +189,19 @@ class Client(Protocol):
 
     async def close(self) -> None:
         """Gives back connections and threads. The client is not used afterwards."""
+        ...
+
+
+@runtime_checkable
+class Rotator(Protocol):
+    """A :class:`Client` whose store can be asked to rotate a secret."""
+
+    async def rotate(self, key: str, *, token: str) -> str:
+        """Has the store begin the rotation of a secret; returns the version that it makes, or "".
+
+        The version need not be the current one yet. ``token``: the same for the same wish, so that
+        one that is sent twice rotates once. Raises ProviderError.
+        """
         ...
 
 

@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
 from syncret.clock import Clock, TimerHandle
-from syncret.errors import ProviderError, ProviderTimeout, Throttled
+from syncret.errors import ProviderError, ProviderRejected, ProviderTimeout, Throttled
 from syncret.providers.base import (
     NOTHING_KNOWN,
     Client,
@@ -32,6 +32,7 @@ from syncret.providers.base import (
     Outcome,
     Query,
     Ref,
+    Rotator,
     SecretValue,
 )
 from syncret.reconcile.finds import Finds
@@ -160,6 +161,18 @@ class Reads:
         self._rate.refuse(self._timeout)
         wait = self._patience if patient else self._gather
         return await self._finds.find(query, asked_at=asked_at, wait=wait)
+
+    async def rotate(self, key: str, *, token: str) -> str:
+        """Has the store rotate a secret; as :meth:`Rotator.rotate`. Raises ProviderError."""
+        client = self._client
+        if not isinstance(client, Rotator):
+            raise ProviderRejected(
+                "Secrets of this kind of store cannot be rotated through Syncret: rotate where the "
+                "value is made, and put the new one into the store."
+            )
+        self._breaker.refuse()
+        self._rate.refuse(self._timeout)
+        return await self._paced(lambda: client.rotate(key, token=token), lambda _: None)
 
     async def check(self) -> None:
         """Asks the store whether it works. Raises ProviderError."""

@@ -69,11 +69,19 @@ def status_patch(old: ExternalSecretStatus, new: ExternalSecretStatus) -> dict[s
         patch["missing"] = [_missing_body(entry) for entry in new.missing] or None
     if new.former_secrets != old.former_secrets:
         patch["formerSecrets"] = list(new.former_secrets) or None
+    patch |= _objects_patch(old, new)
+    return {"status": patch} if patch else None
+
+
+def _objects_patch(old: ExternalSecretStatus, new: ExternalSecretStatus) -> dict[str, Any]:
+    patch: dict[str, Any] = {}
     if _template_body(new) != _template_body(old):
         patch["template"] = _template_body(new)
+    if new.rotation != old.rotation:
+        patch["rotate"] = new.rotation.body() if new.rotation is not None else None
     if rollout := _rollout_patch(old, new):
         patch["rollout"] = rollout
-    return {"status": patch} if patch else None
+    return patch
 
 
 def _conditions(status: ExternalSecretStatus) -> list[Condition]:

@@ -40,6 +40,7 @@ from syncret.reconcile.reading import Reader
 from syncret.reconcile.refreshing import Refresher
 from syncret.reconcile.report import failed, put_right, standing, succeeded
 from syncret.reconcile.rollout.roller import Roller
+from syncret.reconcile.rotating import Rotations
 from syncret.reconcile.schedule import NEVER, Due, due_after, due_by_event, first_due, held_until
 from syncret.reconcile.secretio import Change
 from syncret.reconcile.status import status_patch
@@ -93,6 +94,8 @@ class ExternalSecretReconciler:
         self._roller = roller
         self._metrics = metrics
         self._teller = Teller(events=events, metrics=metrics, clock=clock)
+        reader = Reader(cache=cache, stores=stores)
+        self._rotations = Rotations(reader=reader, stores=stores, teller=self._teller, clock=clock)
         self._digester = digester
         self._clock = clock
         self._backoff = backoff
@@ -102,7 +105,7 @@ class ExternalSecretReconciler:
         self._refresher = Refresher(
             cache=cache,
             contexts=self._contexts,
-            reader=Reader(cache=cache, stores=stores),
+            reader=reader,
             templating=templating,
             targets=self._targets,
             clock=clock,
@@ -209,11 +212,12 @@ class ExternalSecretReconciler:
             retry = max(0.0, state.retry - self._clock.monotonic())
             held = state.failed in TIMED and wall < state.due.at < inf
             return max(retry, state.due.at - wall) if held else retry
-        wait = inf
+        wait = self._rotations.wait(state.status.rotation) or inf
         if wall < state.due.slot < state.due.opens:
-            wait = state.due.slot - wall  # to tell then what it waits for
+            wait = min(wait, state.due.slot - wall)  # to tell then what it waits for
         elif state.due.at < inf:
-            wait = max(0.0, self._contexts.wake(external_secret, state.due.at) - wall)
+            wake = self._contexts.wake(external_secret, state.due.at)
+            wait = min(wait, max(0.0, wake - wall))
         if state.leaving_failures:
             wait = min(wait, self._backoff.delay(state.leaving_failures))
         return wait if wait < inf else None
@@ -238,6 +242,9 @@ class ExternalSecretReconciler:
             wall=wall,
             monotonic=self._clock.monotonic(),
         )
+        rotation = await self._rotations.begin(external_secret, state.status)
+        if reason is None and rotation and rotation.state == "Rotating" and not state.failures:
+            reason = Reason.FORCED
         status = state.status
         if reason is not None:
             status = await self._attempt(external_secret, state, reason)
@@ -246,6 +253,7 @@ class ExternalSecretReconciler:
         elif state.context is None or not all(grant.known for grant in state.context.grants):
             state.context = context
         status = self._told(external_secret, state, status)
+        status = replace(status, rotation=self._rotations.end(rotation, status))
         state.rollout_at = inf
         # What the spec says of rollouts may be what is wrong with it.
         usable = not external_secret.problem

@@ -194,6 +194,15 @@ class Teller:
         )
         self._event(external_secret, "Warning", "PreviousNotKept", message)
 
+    def not_rotated(self, external_secret: ExternalSecret, error: SyncretError) -> None:
+        """The store was to rotate, and cannot."""
+        logger.warning(
+            "Not rotated: %s",
+            error.message,
+            extra={**names(external_secret), "reason": error.reason},
+        )
+        self._event(external_secret, "Warning", "NotRotated", error.message)
+
     def keys_removed(self, gone: ObjectKey, secret: str) -> None:
         """What an ExternalSecret that is gone had merged into a Secret was taken out of it."""
         logger.info(

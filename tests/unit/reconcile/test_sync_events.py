@@ -1,11 +1,13 @@
-"""Hints of events: what they make due, and when they are followed."""
+"""Hints of events, and the annotation that has the store rotate."""
 
 from support.apiserver import FakeApiServer
-from support.engine import Engine
+from support.clock import FakeClock
+from support.engine import Engine, living
 from support.provider import MemoryProvider
-from syncret.constants import EVENT_ANNOTATION
-from syncret.errors import ProviderUnavailable
-from unit.reconcile.payments import KEY, NAMESPACE, NEW_PASSWORD, PASSWORD, ready, remote
+from syncret.constants import EVENT_ANNOTATION, ROTATE_ANNOTATION
+from syncret.errors import AccessDenied, ProviderUnavailable
+from syncret.reconcile.rotating import LIMIT
+from unit.reconcile.payments import KEY, NAMESPACE, NEW_PASSWORD, PASSWORD, ready, remote, status
 
 
 def annotate(world: FakeApiServer, annotation: str, value: str) -> None:
@@ -105,3 +107,76 @@ async def test_a_hint_ends_the_wait_after_a_failure(
     synced.hints.give(KEY)
     await synced.settle()
     assert (ready(world)["status"], password(world)) == ("True", NEW_PASSWORD)
+
+
+# Rotation
+
+
+async def test_the_annotation_has_the_store_rotate_once_and_follows_it(
+    synced: Engine, world: FakeApiServer, provider: MemoryProvider
+) -> None:
+    edit(world, refreshInterval="24h")
+    await synced.settle()
+    provider.rotates_to = remote(NEW_PASSWORD)
+    annotate(world, ROTATE_ANNOTATION, "1")
+    await synced.advance(5.0)
+    assert [key for key, _ in provider.rotated] == ["app/db"]
+    assert status(world)["rotate"]["state"] == "Rotating"
+    provider.values["app/db"] = provider.rotates_to
+    await synced.advance(15.0)
+    told = status(world)["rotate"]
+    assert (told["state"], password(world)) == ("Done", NEW_PASSWORD)
+    assert told["keys"][0]["version"] == status(world)["sources"][0]["version"]
+    await synced.advance(3600.0)
+    assert len(provider.rotated) == 1
+    annotate(world, ROTATE_ANNOTATION, "2:app/other")
+    await synced.settle()
+    assert (status(world)["rotate"]["state"], len(provider.rotated)) == ("Failed", 1)
+
+
+async def test_what_the_store_refuses_is_told_and_not_tried_again(
+    synced: Engine, world: FakeApiServer, provider: MemoryProvider
+) -> None:
+    provider.failure = AccessDenied("Rotating is denied: allow it.")
+    annotate(world, ROTATE_ANNOTATION, "1")
+    await synced.settle()
+    told = status(world)["rotate"]
+    assert (told["state"], told["message"]) == ("Failed", "Rotating is denied: allow it.")
+    provider.failure = None
+    await synced.advance(600.0)
+    assert len(provider.rotated) == 1
+    assert password(world) == PASSWORD
+
+
+async def test_a_rotation_that_never_ends_has_failed(
+    synced: Engine, world: FakeApiServer, provider: MemoryProvider
+) -> None:
+    provider.rotates_to = remote(NEW_PASSWORD)
+    annotate(world, ROTATE_ANNOTATION, "1")
+    for _ in range(60):
+        await synced.advance(LIMIT / 50)
+    told = status(world)["rotate"]
+    assert told["state"] == "Failed"
+    assert "see the log of the rotation function" in told["message"]
+
+
+async def test_a_restart_neither_rotates_again_nor_forgets(
+    world: FakeApiServer, provider: MemoryProvider, clock: FakeClock
+) -> None:
+    async with living(world, provider=provider, clock=clock) as first:
+        await first.settle()
+        provider.rotates_to = remote(NEW_PASSWORD)
+        annotate(world, ROTATE_ANNOTATION, "1")
+        await first.settle()
+    async with living(world, provider=provider, clock=clock) as second:
+        await second.settle()
+        assert len(provider.rotated) == 1
+        provider.values["app/db"] = provider.rotates_to
+        await second.advance(20.0)
+        assert status(world)["rotate"]["state"] == "Done"
+    # One that dies between the store and the status asks with the same token.
+    world.edit("externalsecrets", NAMESPACE, "db", {"status": {"rotate": None}})
+    async with living(world, provider=provider, clock=clock) as third:
+        await third.settle()
+    assert [key for key, _ in provider.rotated] == ["app/db", "app/db"]
+    assert len({token for _, token in provider.rotated}) == 1

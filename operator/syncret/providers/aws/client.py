@@ -90,6 +90,12 @@ class AwsClient(ABC):
         finally:
             work.close()  # of work that was not begun
 
+    def _behind_prefix(self, key: str) -> str:
+        """The whole name of a secret. Raises ProviderRejected for an ARN behind a prefix."""
+        if self._prefix and key.startswith("arn:"):
+            raise _arn_behind_prefix(Ref(key))
+        return self._prefix + key
+
     def _under_prefix(self, query: Query) -> Query:
         return replace(query, path=self._prefix + query.path)
 

@@ -32,6 +32,7 @@ from syncret.providers.aws.errors import (
     outcome_word,
     service_failure,
 )
+from syncret.providers.aws.rotation import ROTATE, rotate
 from syncret.providers.aws.services import Place
 from syncret.providers.aws.tags import tags_json
 from syncret.providers.base import Found, Known, Limits, NotFound, Outcome, Query, Ref, SecretValue
@@ -95,6 +96,13 @@ class SecretsManagerClient(AwsClient):
     async def _try(self) -> Outcome | None:
         key = self._prefix + CHECK_KEY
         return await self._calls.run(GET, partial(self._get, key, {}), outcome=outcome_word)
+
+    async def rotate(self, key: str, *, token: str) -> str:
+        call = partial(rotate, self._boto, self._place, self._behind_prefix(key), token)
+        version = await self._within(self._calls.run(ROTATE, call, outcome=outcome_word))
+        if isinstance(version, str):
+            return version
+        raise version or not_understood(self._place)
 
     async def _read_one(self, fetch: Fetching, ref: Ref) -> None:
         operation, call = GET, partial(self._describe, ref.key)

@@ -1,4 +1,4 @@
-"""The command line: ``syncret run``, ``convert``, ``cost`` and ``version``."""
+"""The command line: ``syncret run``, the commands for people, and ``syncret version``."""
 
 import argparse
 import asyncio
@@ -33,6 +33,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     tools = {
         "convert": "write manifests of External Secrets Operator as Syncret's",
         "cost": "compute what the calls to the stores cost in a month",
+        "rotate": "have the store rotate a secret, and follow it to the last pod",
+        "incident": "tell who consumes a secret; rotate it, and follow that",
     }
     for name, short in tools.items():
         tool = commands.add_parser(
@@ -54,7 +56,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _tool(name: str) -> ModuleType:
     """The module of a command that the operator does not need, imported when it is asked for."""
-    return importlib.import_module(f"syncret.{name}.command")
+    where = f"commands.{name}" if name in {"rotate", "incident"} else f"{name}.command"
+    return importlib.import_module(f"syncret.{where}")
 
 
 def _run(chosen: settings.Settings) -> int:

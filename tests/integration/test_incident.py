@@ -1,0 +1,212 @@
+"""``syncret rotate`` and ``syncret incident``, on a real control plane with pods that roll."""
+
+import json
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from contract.proxy import Action, Change, Proxy, Reply, Request
+from integration.manifests import cluster_store, entry, env
+from integration.world import World, Worlds, wait_until
+from syncret.constants import ROTATE_ANNOTATION
+from testbed.moto import Moto
+from testbed.operator import Operator
+
+
+class RotationFunction(Proxy):
+    """AWS, with what moto has not: a rotation function, which takes ``seconds``."""
+
+    seconds = 1.0
+    denied = False
+
+    def __init__(self, moto: Moto) -> None:
+        super().__init__(moto.endpoint)
+        self._aws = moto.client("secretsmanager")
+        self.tokens: list[str] = []
+
+    def decide(self, request: Request) -> Action:
+        if not request.headers.get("X-Amz-Target", "").endswith(".RotateSecret"):
+            return Change()
+        if self.denied:
+            return Reply(400, b'{"__type": "AccessDeniedException", "Message": "no"}')
+        asked = request.json
+        token = asked["ClientRequestToken"]
+        if token not in self.tokens:  # as AWS: the same token is the same rotation
+            threading.Timer(self.seconds, self._rotate, (asked["SecretId"], token)).start()
+        self.tokens.append(token)
+        answer = {"ARN": "arn", "Name": asked["SecretId"], "VersionId": token}
+        return Reply(200, json.dumps(answer).encode())
+
+    def _rotate(self, name: str, token: str) -> None:
+        value = json.dumps({"password": f"rotated-{len(self.tokens)}", "user": "shop"})
+        self._aws.put_secret_value(SecretId=name, SecretString=value, ClientRequestToken=token)
+
+
+@pytest.fixture
+def aws(moto: Moto) -> Iterator[RotationFunction]:
+    proxy = RotationFunction(moto)
+    yield proxy
+    proxy.close()
+
+
+@pytest.fixture
+def shop(worlds: Worlds, operator: Operator, aws: RotationFunction) -> Iterator[World]:
+    world = worlds.new("shop", endpoint=aws.url)
+    world.operator = operator
+    yield world
+    world.clear()
+
+
+def syncret(world: World, *arguments: str) -> subprocess.CompletedProcess[str]:
+    config = world.operator.cluster.kubeconfig
+    return subprocess.run(
+        [sys.executable, "-m", "syncret", *arguments, f"--kubeconfig={config}"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def parsed(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
+    assert done.stdout, done.stderr
+    return dict(json.loads(done.stdout))
+
+
+def running(world: World, count: int) -> None:
+    def there() -> bool:
+        pods = world.api.list("Pod", world.namespace)
+        return len(pods) == count and all(p["status"].get("phase") == "Running" for p in pods)
+
+    world.wait(there, f"{count} pods run")
+
+
+def test_rotate_follows_to_the_last_pod(shop: World, aws: RotationFunction) -> None:
+    shop.put("db", {"password": "first", "user": "shop"})
+    shop.external_secret(data=[entry("password", shop.key("db"), "password")], interval="1h")
+    shop.wait_data({"password": b"first"})
+    shop.workload("web", container=env("app", "password"))
+    running(shop, 1)
+    shop.wait_ready()
+
+    done = syncret(shop, "rotate", "app", "-n", shop.namespace, "--output=json", "--timeout=90s")
+    report = parsed(done)
+    assert (done.returncode, report["outcome"]) == (0, "done"), done.stderr
+    assert shop.data() == {"password": b"rotated-1"}
+    assert len(aws.tokens) == 1
+    told = [step["what"] for step in report["timeline"]]
+    wanted = ["asked to rotate", "the store was asked", "the store has rotated", "the Secret was"]
+    wanted += ["restart begun", "restarted and available"]
+    found = [[n for n, what in enumerate(told) if what.startswith(one)] for one in wanted]
+    assert all(found), told
+    places = [numbers[0] for numbers in found]
+    assert sorted(places[:2]) == places[:2], told
+    assert sorted(places[3:]) == places[3:], told
+    assert report["leftOver"] == []
+    assert shop.status()["rotate"]["state"] == "Done"
+    assert shop.generation("web") == 2
+
+    aws.denied = True
+    done = syncret(shop, "rotate", "app", "-n", shop.namespace, "--timeout=60s")
+    assert done.returncode == 1
+    assert "allow secretsmanager:RotateSecret on this secret" in done.stdout
+    assert any(reason == "NotRotated" for _, reason, _ in shop.events())
+    assert shop.data() == {"password": b"rotated-1"}
+
+    assert syncret(shop, "rotate", "none", "-n", shop.namespace).returncode == 1
+    assert syncret(shop, "rotate", "app", "--timeout=x").returncode == 2
+
+
+def test_an_operator_that_dies_after_the_request_rotates_once(
+    shop: World, aws: RotationFunction
+) -> None:
+    shop.put("db", {"password": "first"})
+    shop.external_secret(data=[entry("password", shop.key("db"), "password")], interval="1h")
+    shop.wait_data({"password": b"first"})
+    aws.seconds = 3.0
+    value = {ROTATE_ANNOTATION: f"by-hand:{shop.key('db')}"}
+    shop.patch("ExternalSecret", "app", {"metadata": {"annotations": value}})
+    wait_until(lambda: aws.tokens, "the store is asked", tell=str)
+    shop.operator.kill()
+    shop.operator.start()
+    shop.wait(lambda: b"rotated" in (shop.data() or {})["password"], "it is rotated")
+    shop.wait(lambda: shop.status().get("rotate", {}).get("state") == "Done", "it is done")
+    assert len(set(aws.tokens)) == 1, "the same wish has the same token"
+
+    value = {ROTATE_ANNOTATION: "1:not/read"}
+    shop.patch("ExternalSecret", "app", {"metadata": {"annotations": value}})
+    shop.wait(lambda: shop.status()["rotate"]["state"] == "Failed", "what is not read is refused")
+    assert "not read here" in shop.status()["rotate"]["message"]
+
+
+def test_incident_tells_who_consumes_a_secret_and_rotates_it_everywhere(
+    worlds: Worlds, operator: Operator, aws: RotationFunction
+) -> None:
+    shops = [worlds.new("incident", endpoint=aws.url) for _ in range(2)]
+    first, second = shops
+    for world in shops:
+        world.operator = operator
+    name = f"{first.namespace}-aws"
+    spaces = [one.namespace for one in shops]
+    first.apply(cluster_store(name, aws.url, credentials_in=first.namespace, namespaces=spaces))
+    first.put("db", {"password": "first", "user": "shop"})
+    key = first.key("db")
+    arn = str(first.aws.describe_secret(SecretId=key)["ARN"])
+    store = {"name": name, "kind": "ClusterSecretStore"}
+    for world, named in ((first, key), (second, arn[:-7])):
+        data = [entry("password", named, "password"), entry("user", named, "user")]
+        world.external_secret(data=data, interval="1h", secretStoreRef=store)
+        world.external_secret("other", data=[entry("x", first.key("x"))], interval="1h")
+        world.wait_data({"password": b"first", "user": b"shop"})
+        world.workload("web", container=env("app", "password"))
+        world.workload("unrelated", container=env("other", "x"))
+    for world in shops:
+        world.wait(
+            lambda world=world: all(  # type: ignore[misc]
+                world.get("Deployment", "web").get("status", {}).get("availableReplicas")
+                for _ in [0]
+            ),
+            "web is available",
+        )
+    where = ("--store", f"ClusterSecretStore/{name}", "--key", arn)
+    before = first.version("ExternalSecret", "app")
+    told = parsed(syncret(first, "incident", *where, "--output=json"))
+    assert first.version("ExternalSecret", "app") == before, "it only looks"
+    assert [(one["namespace"], one["name"]) for one in told["externalSecrets"]] == [
+        (world.namespace, "app") for world in shops
+    ]
+    for one in told["externalSecrets"]:
+        assert [(c["kind"], c["name"], c["keys"]) for c in one["consumers"]] == [
+            ("Deployment", "web", ["password"])
+        ]
+    assert told["podsWithOldValue"] == 0
+
+    started = time.monotonic()
+    done = syncret(first, "incident", *where, "--rotate", "--output=json", "--timeout=100s")
+    report = parsed(done)
+    assert done.returncode == 0, done.stderr + done.stdout
+    print(f"incident: {time.monotonic() - started:.1f} s")
+    for world in shops:
+        assert world.data() == {"password": b"rotated-1", "user": b"shop"}
+        assert world.generation("web") == 2
+        assert world.generation("unrelated") == 1
+    assert len(aws.tokens) == 1
+    assert report["rotation"]["outcome"] == "done"
+    assert report["podsWithOldValue"] == 0
+    assert "first" not in done.stdout
+    assert "rotated-1" not in done.stdout + done.stderr
+
+    text = syncret(second, "incident", *where, "-n", second.namespace)
+    assert f"ExternalSecret {second.namespace}/app (in sync)" in text.stdout
+    assert first.namespace + "/app" not in text.stdout
+    assert syncret(first, "incident", "--store", "aws", "--key", "x").returncode == 1
+    assert syncret(first, "incident", "--store", "SecretStore/aws", "--key", "x").returncode == 2
+    nobody = syncret(first, "incident", "--store", name, "--key", "nobody")
+    assert "Nobody reads it." in nobody.stdout
+    for world in shops:
+        world.clear()

@@ -151,7 +151,7 @@ def reader_of(external_secret: ExternalSecret, key: str) -> Reader:
         rotation=status.rotation,
         synced=status.synced_generation == external_secret.generation,
         force_sync=status.force_sync,
-        rolls=external_secret.rollout_mode != "None",
+        rolls=external_secret.rollout.mode != "None",
         pinned=_pinned(external_secret, key),
     )
 

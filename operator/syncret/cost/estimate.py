@@ -50,7 +50,7 @@ class Line:
     @property
     def dollars(self) -> float:
         """For Syncret's calls."""
-        return self.calls * self.price.call
+        return max(0.0, self.calls - self.price.free_a_minute * MONTH / 60) * self.price.call
 
     @property
     def eso_dollars(self) -> float:

@@ -9,19 +9,23 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from syncret.providers.gcp.budget import PER_MINUTE
+
 
 @dataclass(frozen=True, slots=True)
 class Price:
     """Of one kind of store.
 
     ``title``: what people call it. ``batch``: references in one call of a refresh. ``call`` and
-    ``secret``: dollars for a call, and for a secret in a month.
+    ``secret``: dollars for a call, and for a secret in a month. ``free_a_minute``: so many of
+    Syncret's calls in a minute cost nothing, because they only look whether a version is new.
     """
 
     title: str
     batch: int = 1
     call: float = 0.0
     secret: float = 0.0
+    free_a_minute: float = 0.0
 
 
 #: By the kind of store: the key of ``spec.provider``, for AWS with the service.
@@ -30,7 +34,7 @@ PRICES: Final[Mapping[str, Price]] = {
     # Standard parameters at standard throughput: neither costs anything.
     "aws/ParameterStore": Price("AWS Parameter Store", batch=10),
     "azurekv": Price("Azure Key Vault", call=0.03 / 10_000),
-    "gcpsm": Price("GCP Secret Manager", call=0.03 / 10_000, secret=0.06),
+    "gcpsm": Price("GCP Secret Manager", call=0.03 / 10_000, secret=0.06, free_a_minute=PER_MINUTE),
     "vault": Price("HashiCorp Vault"),
     "kubernetes": Price("Kubernetes"),
     "webhook": Price("HTTP API"),

@@ -6,6 +6,7 @@ namespace may use every ServiceAccount of it, as whoever may make pods there can
 """
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, Protocol
@@ -25,6 +26,9 @@ from syncret.providers.base import SecretValue
 
 #: Seconds: the API server refuses a shorter life.
 _SHORTEST: Final = 600
+
+#: The audience of this cluster's API server, as nearly every cluster has it.
+_API_SERVER: Final = re.compile(r"(https://)?kubernetes\.default(\.svc(\.[-a-z0-9.]+)?)?(:443)?/?")
 
 
 class TokenMaker(Protocol):
@@ -59,8 +63,19 @@ class Account:
         """What a store that was opened with it depends on."""
         return json.dumps([self._uid, self.annotations], sort_keys=True).encode()
 
+    @property
+    def _who(self) -> str:
+        return f'the ServiceAccount "{self.name}" in namespace "{self.namespace}"'
+
     async def token(self, audiences: Sequence[str], *, seconds: int = 3600) -> SecretValue:
         """A new token: see :class:`syncret.providers.base.ServiceAccount`. Raises ProviderError."""
+        if any(_API_SERVER.fullmatch(audience) for audience in audiences):
+            # It goes to an address that a store names, and would be good for the API server there.
+            raise AccessDenied(
+                f"No token of {self._who} is made for this cluster's API server, where whoever "
+                "gets it could use it: name the audience of the store in its auth, and have the "
+                "store expect that."
+            )
         spec: dict[str, Any] = {"expirationSeconds": max(_SHORTEST, seconds)}
         if audiences:
             spec["audiences"] = list(audiences)
@@ -86,7 +101,7 @@ class Account:
         raise problem
 
     def _problem(self, error: KubeError) -> ProviderError:
-        who = f'the ServiceAccount "{self.name}" in namespace "{self.namespace}"'
+        who = self._who
         match error:
             case KubeForbidden():
                 return AccessDenied(

@@ -1,6 +1,7 @@
 """``syncret cost``: calls by the engine's own rules, dollars by the price lists, beside ESO's."""
 
 import json
+import re
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from syncret.cost.fleet import fleet_of
 from syncret.cost.prices import PRICES
 from syncret.providers.registry import NAMES
 
+ROOT = Path(__file__).parents[3]
 HOUR, MINUTE = 3600.0, 60.0
 
 
@@ -60,6 +62,13 @@ def test_reads_of_one_store_share_calls_where_it_has_a_batch() -> None:
     fewest = ceil(10_000 / 20) * MONTH / HOUR
     assert fewest <= line.calls < 1.6 * fewest
     assert line.dollars < line.eso_dollars / 12
+
+
+def test_looks_at_versions_are_free_as_far_as_they_reach() -> None:
+    """GCP: 1,000 secrets every hour are 17 looks a minute, every minute 1,000 of which 180 are."""
+    assert table("gcpsm", 1_000, HOUR).dollars == 0
+    line = table("gcpsm", 1_000, MINUTE)
+    assert line.dollars == pytest.approx(line.eso_dollars * 0.82)
 
 
 def test_what_many_read_is_read_once() -> None:
@@ -112,6 +121,21 @@ def test_a_search_is_its_pages_and_what_it_finds() -> None:
 
 def test_every_provider_has_a_price() -> None:
     assert {kind.partition("/")[0] for kind in PRICES} >= set(NAMES)
+
+
+def test_the_page_has_what_is_computed() -> None:
+    page = (ROOT / "docs" / "cost.md").read_text(encoding="utf-8")
+    rows = re.findall(r"(?m)^\| ([A-Z][^|]+) \| ([\d,]+) \| (\d+)([mh]) \| (.+) \|$", page)
+    kinds = {price.title: kind for kind, price in PRICES.items()}
+    assert len(rows) == 32
+    for title, secrets, number, unit, figures in rows:
+        interval = float(number) * (MINUTE if unit == "m" else HOUR)
+        line = table(kinds[title], int(secrets.replace(",", "")), interval)
+        told = (
+            f"{line.calls:,.0f} | {line.dollars:,.2f} | "
+            f"{line.eso_calls:,.0f} | {line.eso_dollars:,.2f}"
+        )
+        assert figures == told, (title, secrets, number, unit)
 
 
 def test_it_prints_a_table_and_the_same_as_json(

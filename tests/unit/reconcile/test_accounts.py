@@ -72,6 +72,21 @@ async def test_no_token_is_asked_for_that_the_api_server_finds_too_short() -> No
 
 
 @pytest.mark.parametrize(
+    "audience",
+    [
+        "https://kubernetes.default.svc.cluster.local",
+        "https://kubernetes.default.svc",
+        "kubernetes.default",
+    ],
+)
+async def test_no_token_is_made_that_could_be_used_at_the_api_server(audience: str) -> None:
+    maker = Maker()
+    with pytest.raises(AccessDenied, match="name the audience of the store"):
+        await Account(maker, BODY).token(["vault", audience])
+    assert maker.asked == []
+
+
+@pytest.mark.parametrize(
     ("failure", "expected", "says"),
     [
         (KubeForbidden("no"), AccessDenied, '"create" on the resource "serviceaccounts/token"'),

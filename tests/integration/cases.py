@@ -116,7 +116,7 @@ CASES = (
     Case(
         "garbage",
         "ProviderUnavailable",
-        f"{AWS} gave an answer that is not one of Secrets Manager: check the endpoint and the "
+        f"{AWS} gave an answer that is not one of AWS Secrets Manager: check the endpoint and the "
         "proxies before it.",
         break_=lambda site: site.answer(Reply(200, b"<html>hello</html>")),
         mend=lambda site: site.answer(None),

@@ -638,7 +638,7 @@ REFUSED: list[Refusal] = [
         {"spec.provider": {}},
         "name exactly one kind of store under spec.provider; this version has: aws",
     ),
-    ("ss", {"spec.provider.vault": {}}, 'unknown field "spec.provider.vault"'),
+    ("ss", {"spec.provider.barbican": {}}, 'unknown field "spec.provider.barbican"'),
     ("ss", {"spec.conditions": [{"namespaces": ["a"]}]}, 'unknown field "spec.conditions"'),
     ("ss", {f"{SELECTOR}.namespace": "other"}, f'unknown field "{SELECTOR}.namespace"'),
     (

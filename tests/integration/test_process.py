@@ -42,7 +42,9 @@ def test_the_metrics_are_those_of_the_documentation(world: World) -> None:
     world.put("k", "v")
     world.workload("reader", container=env("app", "k"))
     new_year = {"kind": "Deny", "schedule": "0 0 1 1 *", "duration": "1m"}
-    world.external_secret(data=[entry("k", world.key("k"))], syncWindows=[new_year])
+    world.external_secret(
+        data=[entry("k", world.key("k"))], syncWindows=[new_year], rotation={"class": "database"}
+    )
     world.wait_ready()
     world.put("k", "w")
     world.wait(lambda: world.generation("reader") == 2, "the reader is restarted")
@@ -59,11 +61,14 @@ def test_the_metrics_are_those_of_the_documentation(world: World) -> None:
         family = families[name.removesuffix("_total")]
         assert family.documentation, name
         assert family.type == {"info": "gauge"}.get(kind, kind), name
-        assert {label for s in family.samples for label in s.labels} - {"le"} == labels, name
+        # Nothing expires here, and no store tells of events: those have no series, and a unit test
+        # for their labels.
+        if family.samples:
+            assert {label for s in family.samples for label in s.labels} - {"le"} == labels, name
         if unit.startswith("seconds"):
             assert name.endswith("_seconds"), name
         if kind == "counter":
-            assert {sample.name for sample in family.samples} == {name}
+            assert {sample.name for sample in family.samples} <= {name}
 
 
 def test_the_metrics_count_what_happened(world: World) -> None:

@@ -18,8 +18,9 @@ from typing import Any, Final
 from integration.events import IDENTITY, SqsBed, label_updated
 from load.bed import Bed
 from load.bench import Bench
-from load.fleet import Shape
+from load.fleet import Shape, Stuck
 from load.measure import percentile
+from testbed.kwok import start_kwok
 from testbed.moto import Moto
 
 #: The targets: seconds, of nineteen in twenty.
@@ -27,6 +28,8 @@ _SECRET: Final = 2.0
 _ROLLOUT: Final = 3.0
 
 _PATIENCE: Final = 30.0
+_MAKING: Final = 600.0
+_DEPLOYMENTS: Final = "/apis/apps/v1/deployments"
 _RATE: Final = 4.0
 
 Place = tuple[str, str]
@@ -36,7 +39,8 @@ async def events(bench: Bench, _: AbstractSet[str]) -> None:
     """How long a rotation takes to reach the Secret and the workload."""
     name = "events"
     with TemporaryDirectory(prefix="syncret-load-") as directory:
-        async with bench.bed(name) as bed:
+        # What is measured is the way of one rotation, and not the wait for others' restarts to end.
+        async with bench.bed(name, arguments=("--max-concurrent-rollouts=1000",)) as bed:
             moto = Moto(bed.processes)  # not in a thread: a child dies with the one that made it
             queue = await asyncio.to_thread(SqsBed.make, moto, Path(directory))
             bed.operator = replace(
@@ -44,10 +48,27 @@ async def events(bench: Bench, _: AbstractSet[str]) -> None:
                 arguments=(*bed.operator.arguments, f"--event-sources={queue.file}"),
                 env={**bed.operator.env, **IDENTITY},
             )
-            size = bench.size(500)
+            size = bench.size(200)
             shape = Shape(size=size, stores=(bed.store_server.store("aws"),), workloads=size)
+            # The pods have to become available: the operator rolls few workloads at a time.
+            tools, kubeconfig = bed.cluster.tools, bed.cluster.kubeconfig
+            start_kwok(bed.processes, binaries=tools, kubeconfig=kubeconfig, nodes=8)
             await bed.synced(shape)
+            await _available(bed, size)
             await _probe(bench, name, bed, queue, shape)
+
+
+async def _available(bed: Bed, count: int) -> None:
+    with bed.progress.step("waiting for the pods", estimate=count / 5):
+        deadline = time.monotonic() + _MAKING
+        while True:
+            bodies = [body async for body in bed.kube.items(_DEPLOYMENTS)]
+            ready = sum(body["status"].get("availableReplicas", 0) > 0 for body in bodies)
+            if ready >= count:
+                return
+            if time.monotonic() > deadline:
+                raise Stuck(f"{ready} of {count} workloads are available")
+            await asyncio.sleep(0.5)
 
 
 async def _probe(bench: Bench, name: str, bed: Bed, queue: SqsBed, shape: Shape) -> None:
@@ -55,7 +76,7 @@ async def _probe(bench: Bench, name: str, bed: Bed, queue: SqsBed, shape: Shape)
     restarts: dict[Place, float] = {}
     watching = [
         asyncio.create_task(_watch(bed, "/api/v1/secrets", secrets)),
-        asyncio.create_task(_watch(bed, "/apis/apps/v1/deployments", restarts)),
+        asyncio.create_task(_watch(bed, _DEPLOYMENTS, restarts)),
     ]
     chance = random.Random(7)  # noqa: S311 - when they come, nothing more
     rows = list(shape.names())

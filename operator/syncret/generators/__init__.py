@@ -1,0 +1,1 @@
+"""What makes credentials: the same shape as providers, which read them."""

@@ -57,7 +57,9 @@ class PubSubQueue:
                     body=one.message.data,
                     handle=one.ack_id,
                     attributes=dict(one.message.attributes),
-                    deliveries=one.delivery_attempt or 1,
+                    # Counted by the service only where the subscription has a dead-letter topic.
+                    deliveries=one.delivery_attempt,
+                    id=one.message.message_id,
                 )
                 for one in answer.received_messages
             ]

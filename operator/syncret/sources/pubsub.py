@@ -57,8 +57,9 @@ class PubSubQueue:
                     body=one.message.data,
                     handle=one.ack_id,
                     attributes=dict(one.message.attributes),
-                    # Counted by the service only where the subscription has a dead-letter topic.
-                    deliveries=one.delivery_attempt,
+                    # The service counts only where the subscription has a dead-letter topic. That
+                    # takes 5 attempts at least: the message is left to it, however often it comes.
+                    deliveries=1 if one.delivery_attempt else 0,
                     id=one.message.message_id,
                 )
                 for one in answer.received_messages

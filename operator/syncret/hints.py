@@ -5,7 +5,9 @@ until it has been followed, so that a message is acknowledged when its work is d
 has been read: a process that is killed in between leaves the message to the next one.
 
 Storms coalesce. However many events tell of an ExternalSecret, it is looked at once at once, and
-once more :data:`GAP` seconds after that, for what came meanwhile.
+once more :data:`GAP` seconds after that, for what came meanwhile. A look that was asked for stands
+until a round begins, which knows of every hint before it: the first hint after that asks for
+another one, always, since the queue forgets what was asked of a key before its round.
 
 Hints live in memory only. One that is lost is caught up with by the refresh interval.
 """
@@ -26,8 +28,9 @@ GAP: Final = 1.0
 class _Hint:
     number: int = 0
     followed: int = 0
-    #: When the last look was asked for, by the monotonic clock; perhaps in the future.
-    asked: float = float("-inf")
+    #: Whether a look is asked for and has not begun; when the last began, by the monotonic clock.
+    asked: bool = False
+    looked: float = float("-inf")
     waiting: list[tuple[int, asyncio.Future[None]]] = field(default_factory=list)
 
 
@@ -42,11 +45,19 @@ class Hints:
     def give(self, key: ObjectKey) -> int:
         """Something was said of the key; returns the number of the hint."""
         hint = self._hints.setdefault(key, _Hint())
-        now = self._clock.monotonic()
         hint.number += 1
-        if hint.asked <= now:  # else a look is asked for, later than this
-            hint.asked = max(now, hint.asked + GAP)
-            self._enqueue(key, hint.asked - now)
+        if not hint.asked:
+            hint.asked = True
+            self._enqueue(key, max(0.0, hint.looked + GAP - self._clock.monotonic()))
+        return hint.number
+
+    def begin(self, key: ObjectKey) -> int:
+        """A round of the key begins, for whatever reason; the number of the last hint it knows."""
+        hint = self._hints.get(key)
+        if hint is None:
+            return 0
+        if hint.asked:
+            hint.asked, hint.looked = False, self._clock.monotonic()
         return hint.number
 
     def number(self, key: ObjectKey) -> int:

@@ -200,6 +200,7 @@ def test_bad_messages_are_counted_and_told_of_once(
     assert counted.events("matched") >= 2
     told = [r for r in listening.log_records() if "is not an event" in str(r["message"])]
     assert len(told) == 1
+    assert "knows: it " in str(told[0]["message"]), "it says what is wrong"
     assert sum("in the future" in str(r["message"]) for r in listening.log_records()) == 1
     assert secret not in listening.log
     # What cannot be read stays for a dead-letter queue; the rest is gone.

@@ -6,9 +6,11 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from contract.proxy import Action, Change, Proxy, Reply, Request
 from integration.manifests import cluster_store, entry, env
@@ -62,8 +64,10 @@ def shop(worlds: Worlds, operator: Operator, aws: RotationFunction) -> Iterator[
     world.clear()
 
 
-def syncret(world: World, *arguments: str) -> subprocess.CompletedProcess[str]:
-    config = world.operator.cluster.kubeconfig
+def syncret(
+    world: World, *arguments: str, kubeconfig: str = ""
+) -> subprocess.CompletedProcess[str]:
+    config = kubeconfig or world.operator.cluster.kubeconfig
     return subprocess.run(
         [sys.executable, "-m", "syncret", *arguments, f"--kubeconfig={config}"],
         capture_output=True,
@@ -76,6 +80,74 @@ def syncret(world: World, *arguments: str) -> subprocess.CompletedProcess[str]:
 def parsed(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
     assert done.stdout, done.stderr
     return dict(json.loads(done.stdout))
+
+
+def limited(world: World, folder: Path, *rules: dict[str, list[str]]) -> str:
+    """A kubeconfig of somebody who may do that in the namespace, and nothing else."""
+    meta, rbac = {"name": "someone", "namespace": world.namespace}, "rbac.authorization.k8s.io"
+    subject = {"kind": "ServiceAccount", **meta}
+    world.apply(
+        {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": meta},
+        {"apiVersion": f"{rbac}/v1", "kind": "Role", "metadata": meta, "rules": list(rules)},
+        {
+            "apiVersion": f"{rbac}/v1",
+            "kind": "RoleBinding",
+            "metadata": meta,
+            "roleRef": {"apiGroup": rbac, "kind": "Role", "name": "someone"},
+            "subjects": [subject],
+        },
+    )
+    path = f"/api/v1/namespaces/{world.namespace}/serviceaccounts/someone/token"
+    asked = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}}
+    token = world.api.request("POST", path, asked, "application/json")["status"]["token"]
+    config = yaml.safe_load(Path(world.operator.cluster.kubeconfig).read_text())
+    config["users"] = [{"name": one["name"], "user": {"token": token}} for one in config["users"]]
+    file = folder / "kubeconfig"
+    file.write_text(yaml.safe_dump(config))
+    return str(file)
+
+
+def test_who_may_not_see_everything_is_told_so_in_words_for_a_person(
+    world: World, tmp_path: Path
+) -> None:
+    world.put("db", "first")
+    world.external_secret(data=[entry("k", world.key("db"))], interval="1h")
+    world.workload("web", container=env("app", "k"))
+    world.wait_ready()
+    where = ("incident", "--store=aws", "-n", world.namespace, "--key", world.key("db"))
+    config = limited(world, tmp_path)
+    refused = syncret(world, *where, kubeconfig=config)
+    assert refused.returncode == 1
+    assert (
+        f'You may not list externalsecrets in namespace "{world.namespace}": have the verb "list" '
+        'on "externalsecrets.syncret.io" granted to you.'
+    ) in refused.stderr
+    assert syncret(world, "rotate", "app", *where[2:4], kubeconfig=config).returncode == 1
+
+    config = limited(
+        world,
+        tmp_path,
+        {
+            "apiGroups": ["syncret.io"],
+            "resources": ["externalsecrets", "secretstores"],
+            "verbs": ["list"],
+        },
+        {"apiGroups": ["apps"], "resources": ["deployments"], "verbs": ["list"]},
+    )
+    told: list[str] = []
+
+    def seen() -> bool:
+        told[:] = [syncret(world, *where, kubeconfig=config).stdout]
+        return "Deployment web reads k" in told[0]
+
+    world.wait(seen, "the rights are given")
+    assert "at least 0 pods with the old value: not all of the" in told[0]
+    assert "Not seen: You may not list pods in namespace" in told[0]
+    assert "secretstores" not in told[0], "no more is asked for than is needed"
+    assert "The operator" not in told[0]
+    done = syncret(world, *where, "--rotate", kubeconfig=config)
+    assert done.returncode == 1
+    assert "You may not patch externalsecrets" in done.stderr
 
 
 def running(world: World, count: int) -> None:
@@ -207,6 +279,6 @@ def test_incident_tells_who_consumes_a_secret_and_rotates_it_everywhere(
     assert syncret(first, "incident", "--store", "aws", "--key", "x").returncode == 1
     assert syncret(first, "incident", "--store", "SecretStore/aws", "--key", "x").returncode == 2
     nobody = syncret(first, "incident", "--store", name, "--key", "nobody")
-    assert "Nobody reads it." in nobody.stdout
+    assert "Nobody reads it through this store" in nobody.stdout
     for world in shops:
         world.clear()

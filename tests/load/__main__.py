@@ -111,7 +111,9 @@ def _arguments(arguments: list[str]) -> tuple[Options, AbstractSet[str], Path]:
         "--only", metavar="NAMES", default=",".join(default), help="comma-separated"
     )
     parser.add_argument("--size", type=int, default=0, help="instead of each scenario's own")
-    parser.add_argument("--seconds", type=float, default=120, help="window of `refresh`")
+    parser.add_argument(
+        "--seconds", type=float, default=120, help="of `refresh`; rotations of `storm`"
+    )
     parser.add_argument("--interval", type=float, default=30, help="of what refreshes, in seconds")
     parser.add_argument("--probes", type=int, default=120, help="new ExternalSecrets to wait for")
     parser.add_argument("--operator", default="", metavar="FLAGS", help="further flags for it")

@@ -32,6 +32,10 @@ _REPLICAS: Final = 2
 _MOST: Final = 10
 _PATIENCE: Final = 900.0
 
+#: The last value of a long storm waits for as long as a workload does at most that is restarted on
+#: and on (15 minutes).
+_STORM_PATIENCE: Final = 1200.0
+
 #: Milliseconds to find the consumers of a Secret that changed, and to decide about them.
 _FIND: Final = 5.0
 
@@ -185,7 +189,7 @@ async def _known(bed: Bed, count: int) -> None:
 
 async def _rolled_out(bed: Bed) -> None:
     """Until the condition says that every pod uses what the Secret holds, for some seconds."""
-    deadline, calm = time.monotonic() + _PATIENCE, 0
+    deadline, calm = time.monotonic() + _STORM_PATIENCE, 0
     while calm < 10:
         conditions = {one["type"]: one["status"] for one in (await _status(bed))["conditions"]}
         calm = calm + 1 if conditions.get("RolledOut") == "True" else 0

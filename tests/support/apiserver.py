@@ -117,6 +117,10 @@ class FakeApiServer:
         action = refuse if isinstance(do, Refusal) else do
         self._interceptors.append(_Interceptor(matches, action, times, after))
 
+    def stop_intercepting(self) -> None:
+        """All requests are answered as usual again."""
+        self._interceptors.clear()
+
     def intercept_writes(self, do: Interception, *, times: int, after: bool) -> None:
         """The same for every write but that of an Event."""
         self._interceptors.append(

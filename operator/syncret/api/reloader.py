@@ -1,10 +1,11 @@
 """The annotations of Stakater's Reloader, as a workload and what it reads have them.
 
 Only where an administrator has switched them on. What they say is taken as Reloader's documentation
-has it: *auto* is everything that the pods refer to, *reload* names Secrets and ConfigMaps (by
-regular expressions for whole names, whether or not the pods refer to them), *search* is what the
-pods refer to and what has *match* itself, *exclude* takes names out of *auto*, and what has
-*ignore* never counts.
+and its source have it: *auto* is everything that the pods refer to, *reload* names Secrets and
+ConfigMaps (by regular expressions for whole names, whether or not the pods refer to them), *search*
+is what the pods refer to and what has *match* itself, *exclude* takes names out of all of these,
+and what has *ignore* never counts. For each kind for itself, the pod template is asked where the
+workload has none of them, also none that says "false".
 """
 
 from collections.abc import Mapping
@@ -25,6 +26,9 @@ IGNORE: Final = f"{_DOMAIN}/ignore"
 
 _PREFIXES: Final[Mapping[SourceKind, str]] = {"Secret": "secret", "ConfigMap": "configmap"}
 
+#: What *auto* may be for "true", as Go's ParseBool has it. The others take "true" alone.
+_TRUE: Final = frozenset({"1", "t", "T", "TRUE", "true", "True"})
+
 #: Names that one annotation lists at most; the rest is left out.
 _MOST: Final = 256
 
@@ -35,13 +39,13 @@ class Reloader:
 
     Attributes:
         auto: The kinds of which everything counts that the pods refer to.
-        search: Whether what the pods refer to counts if it has *match*.
+        search: The kinds of which what the pods refer to counts if it has *match*.
         named: Kinds and expressions for whole names.
-        excluded: Kinds and names that *auto* leaves out.
+        excluded: Kinds and names that never count.
     """
 
     auto: frozenset[SourceKind] = frozenset()
-    search: bool = False
+    search: frozenset[SourceKind] = frozenset()
     named: tuple[tuple[SourceKind, str], ...] = ()
     excluded: frozenset[tuple[SourceKind, str]] = frozenset()
 
@@ -49,43 +53,45 @@ class Reloader:
         self, kind: SourceKind, name: str, annotations: Mapping[str, Any], *, referred: bool
     ) -> bool:
         """Whether a change of that object restarts; ``annotations``: its own."""
-        if annotations.get(IGNORE) == "true":
+        if annotations.get(IGNORE) == "true" or (kind, name) in self.excluded:
             return False
         if self.names(kind, name):
             return True
         if not referred:
             return False
-        if kind in self.auto and (kind, name) not in self.excluded:
-            return True
-        return self.search and annotations.get(MATCH) == "true"
+        return kind in self.auto or (kind in self.search and annotations.get(MATCH) == "true")
 
     def names(self, kind: SourceKind, name: str) -> bool:
         """Whether it is named, by an expression for its whole name."""
         return any(of == kind and _matches(pattern, name) for of, pattern in self.named)
 
 
-def parse_reloader(annotations: Mapping[str, Any]) -> Reloader | None:
-    """What annotations say; None if none of them asks for restarts."""
-    every = annotations.get(AUTO) == "true"
-    auto = {
-        kind
-        for kind, prefix in _PREFIXES.items()
-        if every or annotations.get(f"{prefix}.{_DOMAIN}/auto") == "true"
-    }
-    named = tuple(
-        (kind, name)
-        for kind, prefix in _PREFIXES.items()
-        for name in _listed(annotations.get(f"{prefix}.{_DOMAIN}/reload"))
-    )
-    search = annotations.get(SEARCH) == "true"
+def parse_reloader(
+    annotations: Mapping[str, Any], template: Mapping[str, Any] | None = None
+) -> Reloader | None:
+    """What a workload's annotations say, and those of its pod template where they count.
+
+    None if none of them asks for restarts.
+    """
+    auto: set[SourceKind] = set()
+    search: set[SourceKind] = set()
+    named: list[tuple[SourceKind, str]] = []
+    excluded: set[tuple[SourceKind, str]] = set()
+    for kind, prefix in _PREFIXES.items():
+        typed, listed = f"{prefix}.{_DOMAIN}/auto", f"{prefix}.{_DOMAIN}/reload"
+        asks = any(name in annotations for name in (AUTO, SEARCH, typed, listed))
+        told = annotations if asks else template or {}
+        if told.get(AUTO) in _TRUE or told.get(typed) in _TRUE:
+            auto.add(kind)
+        if told.get(SEARCH) == "true":
+            search.add(kind)
+        named += [(kind, name) for name in _listed(told.get(listed))]
+        for place in (annotations, told):
+            names = _listed(place.get(f"{prefix}s.exclude.{_DOMAIN}/reload"))
+            excluded |= {(kind, name) for name in names}
     if not (auto or named or search):
         return None
-    excluded = {
-        (kind, name)
-        for kind, prefix in _PREFIXES.items()
-        for name in _listed(annotations.get(f"{prefix}s.exclude.{_DOMAIN}/reload"))
-    }
-    return Reloader(frozenset(auto), search, named, frozenset(excluded))
+    return Reloader(frozenset(auto), frozenset(search), tuple(named), frozenset(excluded))
 
 
 def _listed(value: Any) -> list[str]:

@@ -173,7 +173,7 @@ def _reload(
     if kind in RUNS:
         return None
     inner = _mapping(template, "metadata", "annotations")
-    rules = parse_reloader(annotations) or parse_reloader(inner)
+    rules = parse_reloader(annotations, inner)
     if rules is None:
         return None
     return Reload(

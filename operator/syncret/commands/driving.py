@@ -49,7 +49,7 @@ class Report:
     @property
     def code(self) -> int:
         """The exit code."""
-        return {"done": DONE, "late": LATE}.get(self.state, FAILED)
+        return {"done": DONE, "late": LATE, "unseen": LATE}.get(self.state, FAILED)
 
     def body(self) -> dict[str, Any]:
         """As JSON."""

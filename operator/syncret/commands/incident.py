@@ -20,7 +20,8 @@ reads it ahead of all other work, follows that to the last pod, and ends with a 
 post-mortem. Without --rotate nothing is changed. No secret value is read."""
 
 EPILOG: Final = """\
-exit codes: 0 told, or all pods have the new value; 1 failed; 2 wrong usage; 3 not done in time.
+exit codes: 0 told, or all pods have the new value; 1 failed; 2 wrong usage; 3 not done in time, or
+not all of it could be seen.
 
 examples:
   syncret incident --store ClusterSecretStore/aws --key production/database
@@ -47,6 +48,11 @@ def run(arguments: argparse.Namespace) -> int:
     """Tells, or rotates; returns the exit code."""
     try:
         timeout = parse_duration(arguments.timeout)
+    except SpecInvalid as error:
+        return failed("incident", f"--timeout: {error.message}", USAGE)
+    if not arguments.key:
+        return failed("incident", "--key: name the secret, as the store calls it.", USAGE)
+    try:
         store = store_of(arguments.store, arguments.namespace)
     except SpecInvalid as error:
         return failed("incident", error.message, USAGE)
@@ -85,7 +91,7 @@ async def _incident(
     arguments: argparse.Namespace, store: ObjectKey, timeout: float
 ) -> tuple[Picture, Report | None]:
     async with open_cluster(arguments.kubeconfig) as cluster:
-        stores = await cluster.stores()
+        stores = await cluster.stores(store)
         if store not in stores and not cluster.problems:
             raise SpecInvalid(f"There is no {store}: correct --store or --namespace.")
         scope = Scope(namespace=arguments.namespace, store=store, key=arguments.key)
@@ -110,7 +116,7 @@ def leader(picture: Picture) -> Reader:
 
 
 def _with_problems(cluster: Cluster, picture: Picture) -> Picture:
-    return Picture(picture.readers, tuple(cluster.problems))
+    return Picture(picture.readers, tuple(cluster.problems), cluster.blind)
 
 
 def body(store: ObjectKey, key: str, picture: Picture, report: Report | None) -> dict[str, Any]:
@@ -146,6 +152,7 @@ def _consumer(consumer: Consumer) -> dict[str, Any]:
     return {
         "kind": consumer.kind,
         "name": consumer.name,
+        "how": consumer.how,
         "keys": list(consumer.keys) if consumer.keys is not None else None,
         "rolled": consumer.rolled,
         "healthy": consumer.healthy,
@@ -157,7 +164,10 @@ def text(store: ObjectKey, key: str, picture: Picture, report: Report | None) ->
     """For people."""
     lines = [f'Secret "{key}" of {store}', ""]
     if not picture.readers:
-        lines += ["Nobody reads it."]
+        lines.append(
+            "Nobody reads it through this store: correct --key (status.sources of an "
+            "ExternalSecret has the names) or --store; each store is asked for by itself."
+        )
     for reader in picture.readers:
         ready = "in sync" if reader.ready == "True" else f"not in sync: {reader.message or 'new'}"
         lines.append(f"ExternalSecret {reader.place} ({ready})")
@@ -171,14 +181,17 @@ def text(store: ObjectKey, key: str, picture: Picture, report: Report | None) ->
             lines.append(f"  {_consumer_line(consumer)}")
             lines += [f"    {pod.name} has the old value" for pod in consumer.pods if pod.old]
         if not reader.consumers:
-            lines.append("  no workload reads it")
+            lines.append("  no workload is seen to read it")
     workloads = sum(len(reader.consumers) for reader in picture.readers)
     namespaces = len({reader.namespace for reader in picture.readers})
+    old = f"{_count(picture.old, 'pod')} with the old value"
+    if picture.blind:
+        old = f"at least {old}: not all of the workloads and pods could be seen"
     lines += [
         "",
         (
-            f"{len(picture.readers)} ExternalSecrets in {namespaces} namespaces, {workloads} "
-            f"workloads, {picture.old} pods with the old value."
+            f"{_count(len(picture.readers), 'ExternalSecret')} in "
+            f"{_count(namespaces, 'namespace')}, {_count(workloads, 'workload')}, {old}."
         ),
     ]
     lines += [f"Not seen: {problem}" for problem in picture.problems]
@@ -192,7 +205,16 @@ def text(store: ObjectKey, key: str, picture: Picture, report: Report | None) ->
 def _consumer_line(consumer: Consumer) -> str:
     keys = ", ".join(consumer.keys) if consumer.keys is not None else "all keys"
     what = f"{consumer.kind} {consumer.name} reads {keys}"
+    if consumer.how == "named":
+        what = f"{consumer.kind} {consumer.name} is named by spec.rollout.targets"
+    if consumer.how == "pulls":
+        what = f"{consumer.kind} {consumer.name} pulls its images with it"
+        return f"{what}; it is not restarted: its next pull uses the new value"
     if consumer.rolled:
         what += ", available" if consumer.healthy else ", rolling or not available"
-        return f"{what}, {len(consumer.pods)} pods"
+        return f"{what}, {_count(len(consumer.pods), 'pod')}"
     return f"{what}; it is not restarted: its next pod has the new value"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"

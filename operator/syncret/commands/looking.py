@@ -1,18 +1,25 @@
 """Reads what a picture is made of, as far as the caller may."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from syncret.api.externalsecret import ExternalSecret, parse_external_secret
-from syncret.api.keys import ObjectKey
+from syncret.api.keys import Kind, ObjectKey
 from syncret.api.store import Store, parse_store
+from syncret.api.workload import WORKLOAD_KINDS, parse_workload
 from syncret.clock import SystemClock
 from syncret.commands.picture import Picture, consumers_of, key_read, keys_made, reader_of
 from syncret.constants import FORCE_SYNC_ANNOTATION, ROTATE_ANNOTATION
-from syncret.errors import KubeNotFound, SyncretError
+from syncret.errors import (
+    KubeError,
+    KubeForbidden,
+    KubeNotFound,
+    KubeUnauthorized,
+    SyncretError,
+)
 from syncret.kube.client import KubeClient
 from syncret.kube.connection import find_connection, open_session
 from syncret.kube.resources import (
@@ -61,21 +68,23 @@ class Cluster:
     kube: KubeClient
     namespace: str
     problems: dict[str, None] = field(default_factory=dict)
+    blind: bool = False
     _turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_AT_ONCE))
 
-    async def stores(self) -> dict[ObjectKey, Store]:
-        """Every store that may be read."""
-        namespaced = await self._all(SECRET_STORES)
-        whole = await self._all(CLUSTER_SECRET_STORES)
-        found = [parse_store("SecretStore", body) for body in namespaced]
-        found += [parse_store("ClusterSecretStore", body) for body in whole]
+    async def stores(self, wanted: ObjectKey) -> dict[ObjectKey, Store]:
+        """The stores among which the wanted one is, as far as they may be read."""
+        namespaced = wanted.kind == "SecretStore"
+        resource = SECRET_STORES if namespaced else CLUSTER_SECRET_STORES
+        bodies = await self._all(resource, wanted.namespace)
+        kind: Kind = "SecretStore" if namespaced else "ClusterSecretStore"
+        found = [parse_store(kind, body) for body in bodies]
         return {store.key: store for store in found}
 
     async def picture(self, scope: Scope, stores: Mapping[ObjectKey, Store]) -> Picture:
         """Who reads the secret now, and with which pods. Raises SyncretError."""
         readers: list[tuple[ExternalSecret, str]] = []
-        async for page in self.kube.list_pages(EXTERNAL_SECRETS, namespace=scope.namespace):
-            for body in page.items:
+        async for page in self._pages(EXTERNAL_SECRETS, scope.namespace):
+            for body in page:
                 external_secret = parse_external_secret(body)
                 if scope.names and external_secret.key.name not in scope.names:
                     continue
@@ -96,20 +105,26 @@ class Cluster:
             workloads, pods = seen[external_secret.key.namespace]
             reader = reader_of(external_secret, key)
             keys = keys_made(external_secret, key) if scope.key else None
-            consumers = consumers_of(reader, keys, workloads=workloads, pods=pods)
+            consumers = consumers_of(
+                reader, keys, workloads=workloads, pods=pods, named=_named(external_secret)
+            )
             made.append(replace(reader, consumers=consumers))
-        return Picture(tuple(sorted(made, key=lambda one: one.place)), tuple(self.problems))
+        made.sort(key=lambda one: one.place)
+        return Picture(tuple(made), tuple(self.problems), self.blind)
 
     async def annotate(self, namespace: str, name: str, annotation: str, value: str) -> None:
         """Raises KubeError."""
-        await self.kube.merge_patch(
-            EXTERNAL_SECRETS,
-            {"metadata": {"annotations": {annotation: value}}},
-            name=name,
-            namespace=namespace,
-            field_manager=_MANAGER,
-            metadata_only=True,
-        )
+        try:
+            await self.kube.merge_patch(
+                EXTERNAL_SECRETS,
+                {"metadata": {"annotations": {annotation: value}}},
+                name=name,
+                namespace=namespace,
+                field_manager=_MANAGER,
+                metadata_only=True,
+            )
+        except KubeError as error:
+            raise _yours(error, "patch", EXTERNAL_SECRETS, namespace) from None
 
     async def ask_to_rotate(self, namespace: str, name: str, value: str) -> None:
         await self.annotate(namespace, name, ROTATE_ANNOTATION, value)
@@ -121,21 +136,67 @@ class Cluster:
         async with self._turns:
             workloads: list[Body] = []
             for resource in _WORKLOADS:
-                workloads += await self._all(resource, namespace)
-            return workloads, await self._all(PODS, namespace)
+                workloads += await self._all(resource, namespace, matters=True)
+            return workloads, await self._all(PODS, namespace, matters=True)
 
-    async def _all(self, resource: Resource, namespace: str = "") -> list[Body]:
-        """What may be read; what may not is a problem that is told."""
+    async def _all(
+        self, resource: Resource, namespace: str = "", *, matters: bool = False
+    ) -> list[Body]:
+        """What may be read; what may not is a problem that is told.
+
+        ``matters``: pods with an old value may be among what is not seen.
+        """
         found: list[Body] = []
         try:
-            async for page in self.kube.list_pages(resource, namespace=namespace):
+            async for page in self._pages(resource, namespace):
                 # The items of a list do not say their kind.
-                found += [{**body, "kind": resource.kind} for body in page.items]
+                found += [{**body, "kind": resource.kind} for body in page]
         except KubeNotFound:
             return []  # a kind that this cluster does not have
         except SyncretError as error:
-            self.problems[error.message] = None
+            message = error.message
+            if resource is ROLLOUTS:  # who may see nothing of a kind is not told that there is none
+                message += " Nothing is missed if the cluster has no Argo Rollouts."
+            else:
+                self.blind = self.blind or matters
+            self.problems[message] = None
         return found
+
+    async def _pages(self, resource: Resource, namespace: str) -> AsyncIterator[list[Body]]:
+        try:
+            async for page in self.kube.list_pages(resource, namespace=namespace):
+                yield list(page.items)
+        except KubeError as error:
+            raise _yours(error, "list", resource, namespace) from None
+
+
+def _named(external_secret: ExternalSecret) -> Callable[[Body], bool]:
+    """Whether the targets of its rollout name a workload."""
+    rollout = external_secret.rollout
+
+    def named(body: Body) -> bool:
+        if rollout.mode != "Targets" or body["kind"] not in WORKLOAD_KINDS:
+            return False
+        workload = parse_workload(body["kind"], body)
+        return workload is not None and rollout.names(workload)
+
+    return named
+
+
+def _yours(error: KubeError, verb: str, resource: Resource, namespace: str) -> KubeError:
+    """The error in words for a person, whose rights these are, and not the operator's."""
+    if isinstance(error, KubeUnauthorized):
+        return KubeUnauthorized(
+            "The API server refuses your credentials: log in again, or correct the kubeconfig."
+        )
+    if not isinstance(error, KubeForbidden):
+        return error
+    where = f'in namespace "{namespace}"' if namespace else "in the whole cluster"
+    narrower = "" if namespace or not resource.namespaced else ", or name a namespace by -n"
+    return KubeForbidden(
+        f'You may not {verb} {resource.plural} {where}: have the verb "{verb}" on '
+        f'"{resource.name}" granted to you{narrower}.'
+    )
 
 
 @asynccontextmanager

@@ -6,11 +6,11 @@ looks again. Workloads count that read a key which comes from the secret; where 
 which keys those are (whole secrets, templates), all of them.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from syncret.api.consumers import consumed_secrets
+from syncret.api.consumers import consumed_secrets, pull_secrets
 from syncret.api.data import Query
 from syncret.api.externalsecret import ExternalSecret
 from syncret.api.keys import ObjectKey
@@ -38,8 +38,10 @@ class Pod:
 class Consumer:
     """A workload, or ("Pod") a pod without one, that reads a Secret.
 
-    ``keys``: those it reads, None: all. ``entry``: what our annotation on its pod template says of
-    the Secret. ``healthy``: all of its pods are as its template says, and available.
+    ``how`` it consumes it: "reads" it; is "named" by ``spec.rollout.targets``, and may read it from
+    the API; "pulls" its images with it. ``keys``: those it reads, None: all. ``entry``: what our
+    annotation on its pod template says of the Secret. ``healthy``: all of its pods are as its
+    template says, and available.
     """
 
     kind: str
@@ -48,6 +50,7 @@ class Consumer:
     entry: str = ""
     healthy: bool = True
     pods: tuple[Pod, ...] = ()
+    how: str = "reads"
 
     @property
     def old(self) -> int:
@@ -56,7 +59,7 @@ class Consumer:
     @property
     def rolled(self) -> bool:
         """Whether a rolling restart replaces its pods."""
-        return self.kind in ROLLED
+        return self.kind in ROLLED and self.how != "pulls"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,10 +92,14 @@ class Reader:
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """All readers at one moment; ``problems``: what could not be seen."""
+    """All readers at one moment; ``problems``: what could not be seen.
+
+    ``blind``: that may be workloads or pods of theirs.
+    """
 
     readers: tuple[Reader, ...] = ()
     problems: tuple[str, ...] = field(default=())
+    blind: bool = False
 
     @property
     def old(self) -> int:
@@ -171,23 +178,34 @@ def consumers_of(
     *,
     workloads: Iterable[Mapping[str, Any]],
     pods: Sequence[Mapping[str, Any]],
+    named: Callable[[Mapping[str, Any]], bool] = lambda _: False,
 ) -> tuple[Consumer, ...]:
-    """Who reads the Secret, of the workloads and pods of its namespace."""
+    """Who consumes the Secret, of the workloads and pods of its namespace.
+
+    ``named``: whether the targets of the rollout name a workload.
+    """
     changed = parse_rfc3339(reader.changed)
+    alive = {_name(pod): pod for pod in pods if not _ended(pod)}
     reading = {
-        _name(pod): pod
-        for pod in pods
-        if _concerned(_spec(pod), reader.secret, made) is not _NO and not _ended(pod)
+        name: pod
+        for name, pod in alive.items()
+        if _concerned(_spec(pod), reader.secret, made) is not _NO
     }
     found: list[Consumer] = []
     for workload in workloads:
         template = _template(workload)
         keys = _concerned(_mapping(template.get("spec")), reader.secret, made)
+        how = "reads"
         if keys is _NO:
-            continue
-        own = {name: pod for name, pod in reading.items() if _belongs(pod, workload)}
+            how = "named" if named(workload) else ""
+            if not how and reader.secret in pull_secrets(template.get("spec")):
+                how = "pulls"  # the kubelet reads it with each pull: no pod has an old value
+            if not how:
+                continue
+        candidates = reading if how == "reads" else alive
+        own = {name: pod for name, pod in candidates.items() if _belongs(pod, workload)}
         for name in own:
-            del reading[name]
+            reading.pop(name, None)
         annotations = _mapping(_mapping(template.get("metadata")).get("annotations"))
         entry = parse_checksum(str(annotations.get(CHECKSUM_ANNOTATION) or "")).get(reader.secret)
         found.append(
@@ -197,7 +215,10 @@ def consumers_of(
                 keys=keys if isinstance(keys, tuple) else None,
                 entry=str(entry or ""),
                 healthy=is_healthy(workload),
-                pods=tuple(_pod(pod, changed) for _, pod in sorted(own.items())),
+                pods=tuple(
+                    _pod(pod, changed if how != "pulls" else 0.0) for _, pod in sorted(own.items())
+                ),
+                how=how,
             )
         )
     # Of those that are left, the owner is unknown here, or there is none.

@@ -18,7 +18,8 @@ the new value to the last pod: rotated, read, in the Secret, rolled. It writes o
 operator does the rest, also if this command is interrupted."""
 
 EPILOG: Final = """\
-exit codes: 0 all pods have the new value; 1 failed; 2 wrong usage; 3 not done in time.
+exit codes: 0 all pods have the new value; 1 failed; 2 wrong usage; 3 not done in time, or not all
+of it could be seen.
 
 examples:
   syncret rotate database -n shop
@@ -114,6 +115,12 @@ def ending(report: Report) -> str:
                 "off: " + ", ".join(report.left_over) + "."
             )
         return text
+    if report.state == "unseen":
+        return (
+            f"Rotated after {report.seconds:.0f} s, and not followed to the last pod: you may not "
+            "list all of the workloads and pods. Look with somebody who may: "
+            + "; ".join(report.picture.problems)
+        )
     if report.state == "late":
         return f"Not done after {report.seconds:.0f} s; waiting for {report.reason}. It goes on."
     return f"Failed after {report.seconds:.0f} s: {report.reason}"

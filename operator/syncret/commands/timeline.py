@@ -6,7 +6,8 @@ from typing import Final, Literal
 from syncret.clock import parse_rfc3339
 from syncret.commands.picture import Consumer, Picture, Reader
 
-Outcome = Literal["running", "done", "failed"]
+#: "unseen": all is done that can be seen, and pods may be among what cannot.
+Outcome = Literal["running", "done", "failed", "unseen"]
 
 #: Seconds after the change of a Secret within which a workload is restarted, if it is at all.
 SETTLE: Final = 30.0
@@ -43,7 +44,8 @@ def _of_reader(old: Reader, now: Reader) -> list[tuple[str, str]]:
             "Done": "the store has rotated",
             "Failed": f"the rotation failed: {now.rotation.message}",
         }
-        if old.rotation is None or old.rotation.request != now.rotation.request:
+        new = old.rotation is None or old.rotation.request != now.rotation.request
+        if new and (now.rotation.versions or now.rotation.state != "Failed"):
             found.append((words["Rotating"], subject))
         if now.rotation.state != "Rotating":
             found.append((words[now.rotation.state], subject))
@@ -99,7 +101,7 @@ def outcome(
         waited = _waited_for(before.get(reader.place), reader, wall)
         if waited:
             return "running", f"{waited} to roll"
-    return "done", ""
+    return ("unseen" if now.blind else "done"), ""
 
 
 def _waited_for(old: Reader | None, now: Reader, wall: float) -> str:

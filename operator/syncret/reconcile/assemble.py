@@ -191,6 +191,11 @@ def _value(store: ObjectKey, remote: RemoteRef, fetched: Fetched, path: str) -> 
             return _located(
                 lambda value: select_property(value, remote.property), found.reveal(), remote, path
             )
+        case NotFound(version_missing=True) if not remote.version:
+            raise KeyNotFound(
+                f'{store} has "{remote.key}" without a current version ({path}): put a value into '
+                "it, or see whether a rotation has ended well."
+            )
         case NotFound(version_missing=True):
             raise KeyNotFound(
                 f'{store} has no version "{remote.version}" of '

@@ -119,7 +119,7 @@ class ExternalSecretReconciler:
 
     async def reconcile(self, key: ObjectKey) -> Result:
         """One round; returns when the next is wanted."""
-        hint = self._hints.number(key)
+        hint = self._hints.begin(key)
         try:
             return await self._reconcile(key)
         finally:

@@ -110,7 +110,7 @@ class Dispatcher:
                 logger.warning(
                     "A message is not an event that Syncret knows: %s. Further ones are counted "
                     "and not told of",
-                    error,
+                    str(error),  # an exception itself is shown by its type alone
                     extra={"source": source},
                 )
             raise

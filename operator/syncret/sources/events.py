@@ -37,7 +37,6 @@ _CALLS: Final = frozenset(
     }
 )
 _SERVICE_EVENTS: Final = frozenset({"RotationSucceeded", "SecretVersionDeletion"})
-_PARAMETERS: Final = ("name", "Name")
 
 #: Of Google: after these the current value may be another.
 _GOOGLE: Final = frozenset(

@@ -57,7 +57,10 @@ class PubSubQueue:
                     body=one.message.data,
                     handle=one.ack_id,
                     attributes=dict(one.message.attributes),
-                    deliveries=one.delivery_attempt or 1,
+                    # The service counts only where the subscription has a dead-letter topic. That
+                    # takes 5 attempts at least: the message is left to it, however often it comes.
+                    deliveries=1 if one.delivery_attempt else 0,
+                    id=one.message.message_id,
                 )
                 for one in answer.received_messages
             ]

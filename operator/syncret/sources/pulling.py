@@ -12,6 +12,7 @@ on it: refreshes go on by the clock.
 
 import asyncio
 import logging
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from random import Random
@@ -27,6 +28,9 @@ logger = logging.getLogger(__name__)
 #: A message that cannot be read is dropped when it comes for this time.
 GIVE_UP: Final = 5
 
+#: Messages that cannot be read whose coming is counted here, where the queue does not count.
+_COUNTED: Final = 10_000
+
 #: Groups of messages that are not acknowledged yet.
 UNSETTLED: Final = 64
 
@@ -40,12 +44,16 @@ RETRY_CAP: Final = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """``deliveries``: how often it has come, this time included; ``handle``: the queue's own."""
+    """``deliveries``: how often it has come, this time included; ``handle``: the queue's own.
+
+    Of a queue that does not count, ``deliveries`` is 0, and ``id`` is the same each time.
+    """
 
     body: bytes | str
     handle: Any = field(default=None, repr=False)
     attributes: dict[str, str] | None = None
     deliveries: int = 1
+    id: str = ""
 
 
 class MessageQueue(Protocol):
@@ -99,6 +107,7 @@ class Puller:
         self._room = asyncio.Semaphore(UNSETTLED)
         self._settling: set[asyncio.Task[None]] = set()
         self._failures = 0
+        self._malformed: OrderedDict[str, int] = OrderedDict()
 
     async def run(self) -> None:
         """Goes on until it is cancelled."""
@@ -132,7 +141,7 @@ class Puller:
             try:
                 found = self._dispatcher.take(self._name, message.body, message.attributes)
             except Malformed:
-                if message.deliveries >= GIVE_UP:
+                if self._deliveries(message) >= GIVE_UP:
                     done.append(message)
                 continue
             if found.matched:
@@ -144,6 +153,17 @@ class Puller:
         task = asyncio.create_task(self._settle(done, given), name=f"events {self._name}")
         self._settling.add(task)
         task.add_done_callback(self._settled)
+
+    def _deliveries(self, message: Message) -> int:
+        """How often a message that cannot be read has come, as far as is known."""
+        if message.deliveries or not message.id:
+            return message.deliveries
+        count = self._malformed.pop(message.id, 0) + 1
+        if count < GIVE_UP:
+            self._malformed[message.id] = count
+        if len(self._malformed) > _COUNTED:
+            self._malformed.popitem(last=False)
+        return count
 
     def _settled(self, task: asyncio.Task[None]) -> None:
         self._settling.discard(task)

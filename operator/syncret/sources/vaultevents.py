@@ -114,7 +114,7 @@ class VaultStream:
                     if one.type in {aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY}:
                         await self._events.put(Message(body=one.data))
         except aiohttp.WSServerHandshakeError as error:
-            raise _refused(error.status, "the stream of events", kind) from None
+            raise _refused(error.status, kind) from None
         except (aiohttp.ClientError, OSError):
             raise _unreachable() from None
         except TimeoutError:
@@ -133,7 +133,7 @@ class VaultStream:
                 ssl=self._tls(),
             ) as answer:
                 if answer.status != 200:
-                    raise _refused(answer.status, "the login", self._config.role)
+                    raise _no_login(answer.status, self._config)
                 token = (await answer.json())["auth"]["client_token"]
         except (aiohttp.ClientError, OSError):
             raise _unreachable() from None
@@ -177,17 +177,36 @@ def _read(path: Path, what: str) -> str:
     return token
 
 
-def _refused(status: int, what: str, name: str) -> ProviderError:
+def _no_login(status: int, config: VaultEvents) -> ProviderError:
     if status in {400, 401, 403}:
         return AccessDenied(
-            f"Vault denies {what} ({name}): allow read on sys/events/subscribe/{name}, and list "
-            "and subscribe with subscribe_event_types on the paths of the secrets."
+            f'Vault denies the login for its events with the role "{config.role}" of the auth '
+            f'mount "{config.mount}": see whether both are right and the role is bound to the '
+            "operator's ServiceAccount."
         )
     if status == 404:
         return ProviderRejected(
-            f"Vault has no {what.removeprefix('the ')}: it takes Vault Enterprise 1.16 or newer; "
-            "otherwise remove the source, and let the refresh interval do."
+            f'Vault has no auth mount "{config.mount}": correct the mountPath of the event source.'
         )
+    return _other(status, "the login for its events")
+
+
+def _refused(status: int, kind: str) -> ProviderError:
+    if status in {400, 401, 403}:
+        return AccessDenied(
+            f"Vault denies the stream of events ({kind}): allow read on "
+            f"sys/events/subscribe/{kind}, and list and subscribe with subscribe_event_types on "
+            "the paths of the secrets."
+        )
+    if status == 404:
+        return ProviderRejected(
+            "Vault has no stream of events: it takes Vault Enterprise 1.16 or newer; otherwise "
+            "remove the source, and let the refresh interval do."
+        )
+    return _other(status, "the stream of events")
+
+
+def _other(status: int, what: str) -> ProviderError:
     if status == 429:
         return Throttled("Vault throttles our requests: they are tried again.")
     return ProviderUnavailable(

@@ -1,10 +1,13 @@
 """What the commands print, and what they refuse."""
 
+import argparse
+from dataclasses import replace
+
 import pytest
 
 from syncret.api.keys import ObjectKey
 from syncret.commands.driving import Report
-from syncret.commands.incident import body, leader, store_of, text
+from syncret.commands.incident import add_arguments, body, leader, run, store_of, text
 from syncret.commands.picture import Consumer, Picture, Pod, Reader
 from syncret.commands.rotate import ending
 from syncret.commands.timeline import Step
@@ -34,14 +37,48 @@ def test_the_text_names_everybody_and_what_was_not_seen() -> None:
     for line in (
         "ExternalSecret a/db (not in sync: Denied.)",
         "ExternalSecret shop/db (in sync)",
-        "Deployment web reads k, available, 1 pods",
+        "Deployment web reads k, available, 1 pod",
         "web-1 has the old value",
         "CronJob nightly reads all keys; it is not restarted",
-        "2 ExternalSecrets in 2 namespaces, 2 workloads, 1 pods with the old value.",
+        "2 ExternalSecrets in 2 namespaces, 2 workloads, 1 pod with the old value.",
         "Not seen: no pods may be seen",
     ):
         assert line in told
-    assert "Nobody reads it." in text(STORE, "prod/db", Picture(), None)
+    nobody = text(STORE, "prod/db", Picture(), None)
+    assert "Nobody reads it through this store: correct --key" in nobody
+    assert "0 ExternalSecrets in 0 namespaces" in nobody
+    one = text(STORE, "prod/db", Picture((READER,)), None)
+    assert "1 ExternalSecret in 1 namespace, 2 workloads" in one
+
+
+def test_what_may_not_be_seen_is_not_said_to_be_none() -> None:
+    blind = Picture((BROKEN,), ("You may not list pods.",), blind=True)
+    assert "at least 0 pods with the old value: not all of the" in text(STORE, "k", blind, None)
+    report = Report(0.0, state="unseen", seconds=3.0, picture=blind)
+    assert report.code == 3
+    assert "not followed to the last pod" in ending(report)
+    assert "You may not list pods." in ending(report)
+
+
+def test_who_does_not_read_it_by_its_template_is_told_how() -> None:
+    pulls = Consumer("Deployment", "puller", how="pulls")
+    named = Consumer("Deployment", "blind", how="named")
+    reader = replace(READER, consumers=(pulls, named))
+    told = text(STORE, "prod/db", Picture((reader,)), None)
+    assert "Deployment puller pulls its images with it; it is not restarted" in told
+    assert "Deployment blind is named by spec.rollout.targets, available, 0 pods" in told
+
+
+def test_wrong_usage_says_which_argument(capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments, says in (
+        (["--store=aws", "--key="], "--key: name the secret"),
+        (["--store=aws", "--key=k", "--timeout=5"], '--timeout: "5" is not a duration'),
+        (["--store=Pod/aws", "--key=k"], '--store: "Pod/aws" is no store'),
+    ):
+        parser = argparse.ArgumentParser()
+        add_arguments(parser)
+        assert run(parser.parse_args(arguments)) == 2
+        assert says in capsys.readouterr().err
 
 
 def test_one_that_is_in_sync_asks_the_store() -> None:

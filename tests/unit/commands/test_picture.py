@@ -160,3 +160,23 @@ def test_health() -> None:
     assert is_healthy(workload("agent", kind="DaemonSet", **nodes))
     assert not is_healthy(workload("agent", kind="DaemonSet", **{**nodes, "numberAvailable": 2}))
     assert not is_healthy({"kind": "Deployment", "metadata": {"generation": 2}})
+
+
+def test_who_pulls_with_it_and_who_is_named_consume_it_too() -> None:
+    puller, blind, other = workload("puller"), workload("blind"), workload("other")
+    puller["spec"]["template"]["spec"]["imagePullSecrets"] = [{"name": "db"}]
+    pods = [
+        pod("puller-1", OLD, owner=("ReplicaSet", "puller-a")),
+        pod("blind-1", OLD, owner=("ReplicaSet", "blind-a")),
+    ]
+    found = consumers_of(
+        reader_of(record(), "prod/db"),
+        frozenset({"k"}),
+        workloads=[puller, blind, other],
+        pods=pods,
+        named=lambda one: one["metadata"]["name"] == "blind",
+    )
+    assert [(one.name, one.how, one.rolled, one.old) for one in found] == [
+        ("blind", "named", True, 1),
+        ("puller", "pulls", False, 0),
+    ]

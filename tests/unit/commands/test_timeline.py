@@ -52,6 +52,18 @@ def test_the_way_of_a_rotation() -> None:
     assert where(OTHER)[0] == "failed"
 
 
+def test_what_cannot_be_seen_is_not_called_done() -> None:
+    done = replace(READER, rotation=rotation("Done"), version="v2")
+    now = Picture((done, replace(OTHER, version="v2")), blind=True)
+    assert outcome(FIRST, now, request="r", wall=WALL, rotates="shop/db") == ("unseen", "")
+
+
+def test_a_wish_that_was_refused_before_the_store_was_asked_does_not_say_so() -> None:
+    refused = RotationStatus("r", "Failed", AFTER, "not read here", ())
+    told = steps(FIRST, Picture((replace(READER, rotation=refused), OTHER)), wall=WALL)
+    assert [one.what for one in told] == ["the rotation failed: not read here"]
+
+
 def test_a_workload_that_nobody_restarts_is_waited_for_only_for_a_while() -> None:
     late = replace(WEB, pods=pods(True))
     read = replace(

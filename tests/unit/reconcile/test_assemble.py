@@ -107,6 +107,12 @@ def test_a_failure_names_the_entry_and_what_to_do(
     assert isinstance(outcome, AccessDenied) or "spec.data[0].remoteRef" in str(caught.value)
 
 
+def test_a_secret_without_a_current_version_is_not_said_to_lack_a_version_of_no_name() -> None:
+    record = external_secret(data=[_entry("p", property="password")])
+    with pytest.raises(KeyNotFound, match='has "app/db" without a current version'):
+        assemble(record, {Ref("app/db"): NotFound(version_missing=True)})
+
+
 @pytest.mark.parametrize("key", ["", "..", "..data", "../a", "x" * 254])
 def test_a_key_that_a_secret_cannot_have_is_refused(key: str) -> None:
     record = external_secret()

@@ -104,6 +104,20 @@ async def test_what_concerns_nobody_is_acknowledged_and_what_cannot_be_read_is_l
     assert bed.queue.done == ["a", "d"]
 
 
+async def test_what_cannot_be_read_is_dropped_in_the_end_though_the_queue_does_not_count() -> None:
+    """As Pub/Sub, whose subscription has no dead-letter topic."""
+    bed = Bed()
+    for time in range(1, GIVE_UP + 1):
+        batch = [
+            Message("malformed", f"a{time}", deliveries=0, id="a"),
+            Message("malformed", f"{time}", deliveries=0, id=f"another {time}"),
+            Message("malformed", f"x{time}", deliveries=0),
+        ]
+        bed.queue.batches = [batch]
+        await bed.turn()
+    assert bed.queue.done == [f"a{GIVE_UP}"]
+
+
 async def test_what_concerns_somebody_is_acknowledged_when_it_was_followed() -> None:
     bed = Bed()
     bed.queue.batches = [[Message("matched", "a")]]

@@ -33,8 +33,9 @@ class Subscriber:
     def __init__(self) -> None:
         self.messages = {
             "ack-1": pubsub.PubsubMessage(data=b"{}", attributes=GOOGLE),
-            "ack-2": pubsub.PubsubMessage(data=b"no event"),
+            "ack-2": pubsub.PubsubMessage(data=b"no event", message_id="17"),
         }
+        self.attempt = 7
 
     async def start(self) -> str:
         self.server = grpc.aio.server()
@@ -64,7 +65,7 @@ class Subscriber:
             await context.abort(grpc.StatusCode.NOT_FOUND, "no")
         return pubsub.PullResponse(
             received_messages=[
-                pubsub.ReceivedMessage(ack_id=name, message=message, delivery_attempt=2)
+                pubsub.ReceivedMessage(ack_id=name, message=message, delivery_attempt=self.attempt)
                 for name, message in self.messages.items()
             ]
         )
@@ -82,9 +83,12 @@ async def test_pub_sub() -> None:
     try:
         first, second = await queue.receive()
         assert first.attributes == GOOGLE
-        assert (second.body, second.deliveries) == (b"no event", 2)
+        assert (second.body, second.deliveries) == (b"no event", 1), "left to the dead-letter topic"
         await queue.acknowledge([first])
         assert list(service.messages) == ["ack-2"]
+        service.attempt = 0  # as without a dead-letter topic
+        (second,) = await queue.receive()
+        assert (second.deliveries, second.id) == (0, "17")
         for name, problem in (("denied", AccessDenied), ("gone", ProviderRejected)):
             other = PubSubQueue(PubSub(f"projects/acme/subscriptions/{name}", endpoint))
             with pytest.raises(problem):
@@ -250,15 +254,25 @@ async def test_vault_that_denies_or_has_no_events(
 ) -> None:
     _, url = vault
     token = tmp_path / "token"
-    for content, kind, problem in (
-        ("vault-token", "none", ProviderRejected),
-        ("other", "kv*", AccessDenied),
-        ("", "kv*", AccessDenied),
+    for content, kind, problem, says in (
+        ("vault-token", "none", ProviderRejected, "takes Vault Enterprise 1.16"),
+        ("other", "kv*", AccessDenied, "allow read on sys/events/subscribe/kv"),
+        ("", "kv*", AccessDenied, "tokenFile"),
     ):
         token.write_text(content)
         config = VaultEvents(url, namespace="team", event_types=(kind,), token_file=str(token))
         stream = VaultStream(config)
-        with pytest.raises(problem):
+        with pytest.raises(problem, match=says):
+            await stream.receive()
+        await stream.close()
+    token.write_text("pod-token")
+    for role, mount, problem, says in (
+        ("wrong", "kubernetes", AccessDenied, 'role "wrong" of the auth mount "kubernetes"'),
+        ("syncret", "none", ProviderRejected, 'no auth mount "none"'),
+    ):
+        config = VaultEvents(url, namespace="team", role=role, mount=mount)
+        stream = VaultStream(config, service_account=token)
+        with pytest.raises(problem, match=says):
             await stream.receive()
         await stream.close()
     unreachable = VaultStream(VaultEvents("http://127.0.0.1:9", token_file=str(account(tmp_path))))

@@ -49,9 +49,13 @@ class RollHistory:
         if len(self._failures) > _KEPT:
             del self._failures[next(iter(self._failures))]
 
+    def written(self, uid: str) -> None:
+        """One could be written, whether or not that is a restart."""
+        self._failures.pop(uid, None)
+
     def rolled(self, uid: str, now: float) -> None:
         """One was restarted."""
-        self._failures.pop(uid, None)
+        self.written(uid)
         times = [*self._recent(uid, now), now]
         self._times.pop(uid, None)
         self._times[uid] = times[-64:]
@@ -67,9 +71,12 @@ class RollHistory:
         gap = FLOOR
         if len(times) >= FREE:
             gap = min(MOST, GAP * 2.0 ** min(len(times) - FREE, 30))
-        failures, at = self._failures.get(workload.uid, (0, 0.0))
-        retry = at + min(RETRY_MOST, RETRY * 2.0 ** min(failures - 1, 30)) if failures else 0.0
-        return max(last + gap, retry)
+        return max(last + gap, self.retry(workload.uid))
+
+    def retry(self, uid: str) -> float:
+        """When one that could not be written may be tried again; 0: nothing failed."""
+        failures, at = self._failures.get(uid, (0, 0.0))
+        return at + min(RETRY_MOST, RETRY * 2.0 ** min(failures - 1, 30)) if failures else 0.0
 
     def _recent(self, uid: str, now: float) -> list[float]:
         return [time for time in self._times.get(uid, ()) if time > now - QUIET]

@@ -40,8 +40,9 @@ logger = logging.getLogger(__name__)
 
 _RESOURCES: Final[Mapping[SourceKind, Resource]] = {"Secret": SECRETS, "ConfigMap": CONFIG_MAPS}
 
-#: Seconds until a namespace is looked at again in which something failed, or had to wait.
+#: Seconds until a namespace is looked at again in which something failed, doubled with each time.
 _RETRY: Final = 5.0
+_RETRY_MOST: Final = 300.0
 
 
 class ReloadMetrics(Protocol):
@@ -89,6 +90,10 @@ class ReloadReconciler:
         self._clock = clock
         #: Digests of the values of what was read, with the version that they are of.
         self._read: dict[tuple[SourceKind, str, str], tuple[str, dict[str, bytes]]] = {}
+        #: How often in a row a namespace could not be looked at.
+        self._failures: dict[str, int] = {}
+        #: Workloads that could not be written to, which is told once.
+        self._refused: dict[str, None] = {}
 
     async def reconcile(self, key: ObjectKey) -> Result:
         """One look at a namespace."""
@@ -102,12 +107,16 @@ class ReloadReconciler:
             for workload in sorted(workloads, key=lambda one: one.key):
                 again = min(again, await self._look(workload, sources))
         except SyncretError as error:
-            logger.warning(
-                "Annotations of Reloader's are not followed: %s",
-                error.message,
-                extra={"namespace": key.namespace, "reason": error.reason},
-            )
-            again = _RETRY
+            failures = self._failures[key.namespace] = self._failures.get(key.namespace, 0) + 1
+            if failures == 1:
+                logger.warning(
+                    "Annotations of Reloader's are not followed, and it is tried again: %s",
+                    error.message,
+                    extra={"namespace": key.namespace, "reason": error.reason},
+                )
+            again = min(_RETRY_MOST, _RETRY * 2.0 ** min(failures - 1, 10))
+        else:
+            self._failures.pop(key.namespace, None)
         return Result(requeue_after=again if again < inf else None)
 
     async def _list(self, namespace: str) -> list[_Source]:
@@ -138,12 +147,21 @@ class ReloadReconciler:
             return inf
         sequence = sequence_of(text, workload.uid) + (1 if changed or not known else 0)
         written = render(now, needed=next(iter(now)), sequence=sequence, uid=workload.uid)
-        if workload.wish is False or not changed:
+        if not changed or await self._is_left_alone(workload):
+            wait = self._roller.retry_in(workload)
+            if wait > 0:
+                return wait
             return await self._write(workload, written, started=workload.reload.started)
         wait = self._roller.wait_for(workload)
         if wait > 0:
             return wait
         return await self._write(workload, written, started=written, because=changed[0])
+
+    async def _is_left_alone(self, workload: Workload) -> bool:
+        """By our own annotation, which the workload's namespace may have as well."""
+        if workload.wish is None:
+            return await self._roller.leaves_alone(workload.key.namespace)
+        return not workload.wish
 
     async def _entries(self, workload: Workload, sources: list[_Source]) -> dict[str, Entry]:
         """What there is now of all that the workload's annotations name."""
@@ -226,8 +244,12 @@ class ReloadReconciler:
         except KubeForbidden as error:
             self._metrics.rollout(key.kind, "failed")
             self._roller.failed(workload)
-            logger.warning("Not restarted: %s", error.message, extra=names)
-            return _RETRY
+            if workload.uid not in self._refused:
+                self._refused[workload.uid] = None
+                logger.warning("Not restarted: %s", error.message, extra=names)
+            return self._roller.retry_in(workload)
+        self._refused.pop(workload.uid, None)
+        self._roller.written(workload)
         record = parse_workload(key.kind, answer, reloader=True)
         if record is not None:
             self._cache.workloads.put(key, record)
@@ -261,6 +283,7 @@ class ReloadReconciler:
         )
 
     def _forget(self, namespace: str) -> None:
+        self._failures.pop(namespace, None)
         self._read = {place: read for place, read in self._read.items() if place[1] != namespace}
 
 

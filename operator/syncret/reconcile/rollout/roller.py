@@ -111,6 +111,21 @@ class Roller:
             return earliest - now
         return _POLL if workload.key in self._busy or self._room() < 1 else 0.0
 
+    def retry_in(self, workload: Workload) -> float:
+        """Seconds until one that could not be written may be tried again; 0: now."""
+        return max(0.0, self._history.retry(workload.uid) - self._clock.wall())
+
+    def written(self, workload: Workload) -> None:
+        """One was written to for another reason, without a restart."""
+        self._history.written(workload.uid)
+
+    async def leaves_alone(self, namespace: str) -> bool:
+        """Whether nothing in a namespace is to be restarted. Raises SyncretError if unknown."""
+        unknown = await self._ask_namespace(namespace)
+        if unknown is not None:
+            raise unknown
+        return self._is_left_alone(namespace)
+
     def rolled(self, workload: Workload) -> None:
         """One was restarted for another reason."""
         self._history.rolled(workload.uid, self._clock.wall())

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from support.apiserver import Body, FakeApiServer
+from support.apiserver import Body, Call, FakeApiServer, Refusal
 from support.clock import FakeClock
 from support.engine import Engine, living
 from support.objects import secret_body, workload_body
@@ -167,3 +167,69 @@ async def test_no_value_stands_in_an_annotation(reloading: Engine, world: FakeAp
     text = meta["annotations"]["syncret.io/reload-checksum"]
     assert text.startswith("#1.")
     assert {part.split("=")[0] for part in text.split(",")[1:]} == {"plain", "ConfigMap/conf"}
+
+
+async def test_a_namespace_that_is_left_alone_is_left_alone_here_too(
+    reloading: Engine, world: FakeApiServer
+) -> None:
+    wish = {"metadata": {"annotations": {"syncret.io/rollout": "true"}}}
+    world.edit("deployments", NAMESPACE, "secrets", wish)
+    alone = {"name": NAMESPACE, "annotations": {"syncret.io/rollout": "false"}}
+    world.put("namespaces", {"metadata": alone})
+    await reloading.advance(60)
+    change(world, "secrets", "plain", "b")
+    for _ in range(3):
+        await reloading.advance(2)
+    assert restarted(world) == {"secrets"}, "its own annotation wins"
+    world.put("namespaces", {"metadata": {**alone, "annotations": {}}})
+    for _ in range(3):
+        await reloading.advance(60)
+    assert restarted(world) == {"secrets"}, "what was not restarted is not made up for"
+
+
+@pytest.mark.parametrize("marked", [True, False], ids=["to restart", "to note the start"])
+async def test_what_may_not_be_written_is_told_of_once_and_tried_ever_more_seldom(
+    reloading: Engine, world: FakeApiServer, caplog: pytest.LogCaptureFixture, marked: bool
+) -> None:
+    name = "named" if marked else "late"
+    if not marked:
+        world.put("deployments", reader("late", WAYS["named"]))
+    change(world, "secrets", "plain", "b")
+    tries = 0
+
+    def refuse(call: Call) -> Refusal | None:
+        nonlocal tries
+        if call.place.name != name:
+            return None
+        tries += 1
+        return Refusal(403, "Forbidden")
+
+    world.intercept("PATCH", "deployments", refuse, times=100_000)
+    for _ in range(120):
+        await reloading.advance(5)
+    told = [record for record in caplog.records if record.getMessage().startswith("Not restarted")]
+    assert len(told) == 1
+    assert 3 <= tries <= 15
+    world.stop_intercepting()
+    for _ in range(70):
+        await reloading.advance(5)
+    assert restarts(world, name) == int(marked), "it is made up for"
+    assert (
+        "syncret.io/reload-checksum"
+        in world.get("deployments", NAMESPACE, name)["metadata"]["annotations"]
+    )
+
+
+async def test_a_namespace_that_may_not_be_listed_is_told_of_once(
+    reloading: Engine, world: FakeApiServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.intercept("GET", "configmaps", Refusal(403, "Forbidden"), times=100_000)
+    change(world, "secrets", "plain", "b")
+    for _ in range(60):
+        await reloading.advance(5)
+    told = [one for one in caplog.records if "are not followed" in one.getMessage()]
+    assert len(told) == 1
+    world.stop_intercepting()
+    for _ in range(70):
+        await reloading.advance(5)
+    assert restarted(world) == {"auto", "inner", "secrets", "named"}

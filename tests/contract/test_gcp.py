@@ -283,7 +283,10 @@ async def test_an_unchanged_value_is_not_read_and_a_changed_one_is(
     opened = await opener(gcp)
     first = await read(opened, Ref(key))
     assert isinstance(first, SecretValue)
-    assert await read(opened, Ref(key), first.version) == Unchanged("1")
+    same = await read(opened, Ref(key), first.version)
+    assert same == Unchanged("1")
+    assert isinstance(same, Unchanged)
+    assert same.created is not None, "one made again under the same number has another time"
     gcp.put(key, b"second")
     second = await read(opened, Ref(key), first.version)
     assert isinstance(second, SecretValue)

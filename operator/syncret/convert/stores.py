@@ -18,9 +18,14 @@ def convert_spec(kind: str, spec: Mapping[str, Any], result: Result) -> Body | N
     provider = fields.get("provider")
     names = sorted(provider) if isinstance(provider, Mapping) else []
     known = shapes()[kind]["provider"]
-    if len(names) != 1 or names[0] not in known:
-        name = ", ".join(names) or "none"
-        result.lose("spec.provider", f"this version of Syncret does not have the provider {name}")
+    if len(names) != 1:
+        named = f"it names {len(names)}: {', '.join(names)}" if names else "it names none"
+        result.lose("spec.provider", f"a store has exactly one provider, and {named}")
+        return None
+    if names[0] not in known:
+        result.lose(
+            "spec.provider", f"this version of Syncret does not have the provider {names[0]}"
+        )
         return None
     ((name, part),) = dict(provider or {}).items()
     fields["provider"] = provider = {name: _part(name, part, kind, result)}

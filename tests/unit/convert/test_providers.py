@@ -150,3 +150,25 @@ def test_fake_values_stay_what_they_are() -> None:
     data = [{"key": "a", "value": "b", "version": "v1"}]
     result = store("fake", {"data": data, "validationResult": 0}, kind="ClusterSecretStore")
     assert made(result) == {"data": data}
+
+
+@pytest.mark.parametrize(
+    ("provider", "says"),
+    [
+        ({"aws": {}, "vault": {}}, "exactly one provider, and it names 2: aws, vault"),
+        ({}, "exactly one provider, and it names none"),
+        ({"passbolt": {}}, "does not have the provider passbolt"),
+    ],
+)
+def test_a_store_has_one_provider(provider: dict[str, Any], says: str) -> None:
+    result = convert(
+        {
+            "apiVersion": "external-secrets.io/v1",
+            "kind": "SecretStore",
+            "metadata": {"name": "one", "namespace": "shop"},
+            "spec": {"provider": provider},
+        }
+    )
+    assert result.body is None
+    (remark,) = result.remarks
+    assert says in remark.text

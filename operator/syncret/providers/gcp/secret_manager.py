@@ -186,7 +186,7 @@ class SecretManagerClient:
             return await self._instead(ref, version, outcome)
         return outcome
 
-    async def _look(self, ref: Ref, version: str, known: str) -> "Outcome | _Seen":  # noqa: PLR0911 - a case for each answer
+    async def _look(self, ref: Ref, version: str, known: str) -> "Outcome | _Seen":
         """The outcome, if the metadata of the version tell it; otherwise what they tell."""
         found = await self._call(GET_VERSION, ref, version)
         if isinstance(found, Throttled):
@@ -198,9 +198,8 @@ class SecretManagerClient:
             return found  # type: ignore[return-value]
         number = names.last(found.name)
         if found.state == _ENABLED:
-            if number == known:
-                return Unchanged(known)
-            return _Seen(number, found.create_time.ToDatetime(dt.UTC))
+            created = found.create_time.ToDatetime(dt.UTC)
+            return Unchanged(known, created) if number == known else _Seen(number, created)
         if version == names.LATEST and self._fall_back and self._budget.take():
             newest = await self._newest(ref)
             if newest == known:

@@ -15,6 +15,7 @@ import secrets
 import sys
 import urllib.error
 import urllib.request
+from collections.abc import Sequence
 from typing import Any
 
 from testbed.binaries import VAULT, ensure
@@ -27,6 +28,8 @@ from testbed.waiting import wait_until
 #: The plugins' names in Vault's catalog, where "kubernetes" and "aws" would be the built-in ones.
 KUBERNETES_PLUGIN = "vault-plugin-auth-kubernetes"
 AWS_PLUGIN = "vault-plugin-auth-aws"
+#: Databases as the database engine knows them.
+POSTGRES_PLUGIN = "postgresql-database-plugin"
 
 
 # Vault runs plugins as processes of its own, and leaves them behind when it is killed. So beside
@@ -49,13 +52,18 @@ class VaultError(Exception):
 class Vault:
     """A running Vault. ``token`` is its root token, made up at run time."""
 
-    def __init__(self, processes: Processes, *, name: str = "vault") -> None:
-        """Builds it where it is not in the cache. Raises BuildError or StartError."""
-        tools = ensure(VAULT, progress=Progress(sys.stderr))
+    def __init__(
+        self, processes: Processes, *, name: str = "vault", databases: Sequence[str] = ()
+    ) -> None:
+        """Builds it where it is not in the cache. Raises BuildError or StartError.
+
+        ``databases``: the plugins of databases that it is to have.
+        """
+        tools = ensure([*VAULT, *databases], progress=Progress(sys.stderr))
         folder = processes.logs / name
         plugins = folder / "plugins"
         plugins.mkdir(parents=True)
-        for plugin in (KUBERNETES_PLUGIN, AWS_PLUGIN):
+        for plugin in databases or (KUBERNETES_PLUGIN, AWS_PLUGIN):
             (plugins / plugin).write_text(_PLUGIN.format(program=tools[plugin]))
             (plugins / plugin).chmod(0o755)
         self.authority = Authority(folder / "pki")

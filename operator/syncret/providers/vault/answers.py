@@ -92,13 +92,15 @@ class Call:
     path: str = ""
     capability: str = "read"
     key: str = ""
+    verb: str = "Reading"
 
     @property
     def doing(self) -> str:
         """The beginning of a sentence on this one call."""
         if not self.key:
             return f"{self.operation} on {self.place}"
-        return f'Reading "{_short(self.key)}" from {self.place}'
+        where = "from" if self.verb == "Reading" else "in"
+        return f'{self.verb} "{_short(self.key)}" {where} {self.place}'
 
     @property
     def rule(self) -> str:

@@ -11,10 +11,10 @@ that is read as version 2 has none of the secrets, in the same words.
 import asyncio
 from collections.abc import Callable, Collection, Mapping
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 from urllib.parse import quote
 
-from syncret.errors import AccessDenied, ProviderError, ProviderRejected
+from syncret.errors import ProviderError, ProviderRejected
 from syncret.providers.base import (
     NOTHING_KNOWN,
     Found,
@@ -26,52 +26,39 @@ from syncret.providers.base import (
     Ref,
     SecretValue,
 )
-from syncret.providers.calls import THREADS_PER_STORE, Calls
+from syncret.providers.calls import THREADS_PER_STORE
 from syncret.providers.fetching import Fetching
-from syncret.providers.vault import kv, mounts, search
+from syncret.providers.vault import kv, search
 from syncret.providers.vault.answers import (
     STORE_WIDE,
     Call,
     CredentialsRefused,
-    NotCaughtUp,
-    TokenRefused,
     not_understood,
-    outcome_word,
     problem,
     timed_out,
 )
-from syncret.providers.vault.config import VaultConfig
+from syncret.providers.vault.asking import LOOKUP, Asking, data_of, of_one
 from syncret.providers.vault.keys import Place, folder_of, place_of, version_of
-from syncret.providers.vault.timing import Timing
-from syncret.providers.vault.tokens import Tokens
-from syncret.providers.vault.wire import Wire
+from syncret.providers.vault.mounts import MOUNT, look_at
 
 READ: Final = "ReadSecret"
 LIST: Final = "ListSecrets"
 METADATA: Final = "ReadMetadata"
-MOUNT: Final = "ReadMount"
-LOOKUP: Final = "LookupSelf"
 
 #: Vault has no quota of its own. A small server answers thousands of reads a second; these keep a
 #: refresh of everything from being what it notices.
 LIMITS: Final = Limits(batch=1, concurrency=THREADS_PER_STORE, rate=200.0)
 
-T = TypeVar("T")
-
 
 class VaultClient:
     """An open store."""
 
-    def __init__(
-        self, config: VaultConfig, *, wire: Wire, tokens: Tokens, calls: Calls, timing: Timing
-    ) -> None:
+    def __init__(self, asking: Asking) -> None:
         self.limits = LIMITS
-        self._config = config
-        self._place = config.place
-        self._wire = wire
-        self._tokens = tokens
-        self._calls = calls
-        self._timing = timing
+        self._asking = asking
+        self._config = asking.config
+        self._place = asking.place
+        self._wire = asking.wire
         #: Mounts that were seen to be what the store says.
         self._seen: set[str] = set()
 
@@ -83,7 +70,7 @@ class VaultClient:
     ) -> Mapping[Ref, Outcome]:
         fetch = Fetching(fatal=CredentialsRefused)
         try:
-            async with asyncio.timeout(self._timing.total), asyncio.TaskGroup() as group:
+            async with asyncio.timeout(self._asking.timing.total), asyncio.TaskGroup() as group:
                 for ref in refs:
                     group.create_task(self._read(fetch, ref))
         except TimeoutError:
@@ -91,29 +78,19 @@ class VaultClient:
         return fetch.result(refs)
 
     async def find(self, query: Query, *, page: str = "") -> Found:
-        found: Found | ProviderError
-        try:
-            async with asyncio.timeout(self._timing.total):
-                found = await self._page(query, page)
-        except TimeoutError:
-            found = timed_out(self._place)
-        if isinstance(found, Found):
-            return found
-        raise found
+        return await self._asking.within(self._page(query, page))
 
     async def check(self) -> None:
-        failed: ProviderError | None
-        try:
-            async with asyncio.timeout(self._timing.total):
-                failed = await self._checked()
-        except TimeoutError:
-            failed = timed_out(self._place)
-        if failed is not None:
-            raise failed
+        await self._asking.within(self._checked())
+
+    async def rotate(self, key: str, *, token: str) -> str:  # noqa: ARG002 - there is nothing
+        raise ProviderRejected(
+            f"{self._place} has nothing to rotate in a key/value engine: write the new value "
+            "there. What Vault rotates are static roles: see spec.provider.vault.engine."
+        )
 
     async def close(self) -> None:
-        await self._tokens.close()
-        self._wire.close()
+        await self._asking.close()
 
     # Reads
 
@@ -125,10 +102,10 @@ class VaultClient:
         except ProviderRejected as malformed:
             fetch.add(ref, malformed.with_traceback(None))
             return
-        outcome = await self._asked(READ, call, unless=fetch.ended, without=fetch.end)
+        outcome = await self._asking.asked(READ, call, unless=fetch.ended, without=fetch.end)
         if isinstance(outcome, NotFound) and place.mount not in self._seen:
             outcome = await self._believed(outcome, place.mount)
-        if isinstance(outcome, STORE_WIDE) and not _of_one(outcome):
+        if isinstance(outcome, STORE_WIDE) and not of_one(outcome):
             fetch.end(outcome)
         elif outcome is not None:
             fetch.add(ref, outcome)
@@ -197,7 +174,7 @@ class VaultClient:
         if todo.secrets:
             return await self._tagged(query, start, todo)
         batch, left = todo.folders[: search.FOLDERS], todo.folders[search.FOLDERS :]
-        listed = await self._all(
+        listed = await self._asking.all(
             [partial(self._list, query, start, folder) for folder in batch], LIST
         )
         if isinstance(listed, ProviderError):
@@ -210,7 +187,7 @@ class VaultClient:
 
     async def _tagged(self, query: Query, start: Place, todo: search.Todo) -> Found | ProviderError:
         batch, left = todo.secrets[: search.SECRETS], todo.secrets[search.SECRETS :]
-        read = await self._all([partial(self._tags, start, one) for one in batch], METADATA)
+        read = await self._asking.all([partial(self._tags, start, one) for one in batch], METADATA)
         if isinstance(read, ProviderError):
             return read
         names = (start.lead + one for one in batch)
@@ -219,37 +196,14 @@ class VaultClient:
         )
         return Found(keys, search.Todo(todo.folders, left).text())
 
-    async def _all(
-        self, calls: Collection[Callable[[], T | ProviderError]], operation: str
-    ) -> list[T] | ProviderError:
-        """The results of all calls, or the first failure."""
-        ended: list[ProviderError] = []
-        tasks: list[asyncio.Task[T | ProviderError | None]] = []
-
-        async def one(call: Callable[[], T | ProviderError]) -> T | ProviderError | None:
-            found = await self._asked(operation, call, unless=lambda: bool(ended))
-            if isinstance(found, ProviderError):
-                ended.append(found)
-            return found
-
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(one(call)) for call in calls]
-        if ended:
-            return ended[0]
-        return [
-            found
-            for task in tasks
-            if (found := task.result()) is not None and not isinstance(found, ProviderError)
-        ]
-
     def _list(self, query: Query, start: Place, folder: str) -> search.Todo | ProviderError:
         infix = "metadata/" if self._config.version == 2 else ""
         path = f"{start.mount}/{infix}{folder}"
         answer = self._wire.ask(lambda client: client.adapter.list(f"/v1/{quote(path)}"))
         if isinstance(answer, ProviderError):
             return answer
-        data = answer.body.get("data") if isinstance(answer.body, Mapping) else None
-        if answer.ok and isinstance(data, Mapping) and isinstance(data.get("keys"), list):
+        data = data_of(answer.body)
+        if answer.ok and data is not None and isinstance(data.get("keys"), list):
             return search.names(query, start, folder, data["keys"])
         found = problem(answer, Call(self._place, LIST, path, "list"))
         return search.Todo(()) if isinstance(found, NotFound) else found
@@ -261,109 +215,34 @@ class VaultClient:
         )
         if isinstance(answer, ProviderError):
             return answer
-        data = answer.body.get("data") if isinstance(answer.body, Mapping) else None
-        if answer.ok and isinstance(data, Mapping):
+        data = data_of(answer.body)
+        if answer.ok and data is not None:
             return kv.tags_of(data)
         found = problem(answer, call)
         return {} if isinstance(found, NotFound) else found  # deleted since it was listed
 
     # The check
 
-    async def _checked(self) -> ProviderError | None:
+    async def _checked(self) -> bool | ProviderError:
         mount = self._config.mount
         if not mount:
-            found = await self._asked(LOOKUP, self._lookup)
-            return found if isinstance(found, ProviderError) else None
-        found = await self._asked(MOUNT, partial(self._look_at, mount))
-        return found if isinstance(found, ProviderError) else None
+            found = await self._asking.asked(LOOKUP, self._asking.look_up)
+        else:
+            found = await self._asking.asked(MOUNT, partial(self._look_at, mount))
+        return found if found is not None else not_understood(self._place)
 
     async def _believed(self, missing: NotFound, mount: str) -> Outcome:
-        found = await self._asked(MOUNT, partial(self._look_at, mount))
-        if found is None or (isinstance(found, AccessDenied) and _of_one(found)):
+        found = await self._asking.asked(MOUNT, partial(self._look_at, mount))
+        if found is None or of_one(found):
             return missing  # whoever was allowed to read it there knows best
         return found if isinstance(found, ProviderError) else missing
 
     def _look_at(self, mount: str) -> bool | ProviderError:
-        """Whether the mount is the engine that the store says; True, or what is wrong."""
-        path = f"sys/internal/ui/mounts/{mount}"
         infix = "data/" if self._config.version == 2 else ""
-        call = Call(self._place, MOUNT, f"{mount}/{infix}*")
-        answer = self._wire.ask(lambda client: client.adapter.get(f"/v1/{quote(path)}"))
-        if isinstance(answer, ProviderError):
-            return answer
-        data = answer.body.get("data") if isinstance(answer.body, Mapping) else None
-        if not answer.ok or not isinstance(data, Mapping):
-            found = problem(answer, call)
-            if isinstance(found, NotFound):
-                return not_understood(self._place)
-            return mounts.missing(self._config, call) if _of_one(found) else found
-        wrong = mounts.wrong(self._config, mount, data)
-        if wrong is None:
+        found = look_at(self._wire, self._config, mount, f"{mount}/{infix}*")
+        if found is True:
             self._seen.add(mount)
-        return wrong or True
-
-    def _lookup(self) -> bool | ProviderError:
-        call = Call(self._place, LOOKUP, "auth/token/lookup-self")
-        answer = self._wire.ask(lambda client: client.auth.token.lookup_self(), own=True)
-        if isinstance(answer, ProviderError):
-            return answer
-        if answer.ok:
-            data = answer.body.get("data") if isinstance(answer.body, Mapping) else None
-            return True if isinstance(data, Mapping) else not_understood(self._place)
-        found = problem(answer, call)
-        if isinstance(found, NotFound):
-            return not_understood(self._place)
-        # A token without the policy "default" may not look at itself, but is one.
-        return True if isinstance(found, AccessDenied) and _of_one(found) else found
-
-    # All calls
-
-    async def _asked(
-        self,
-        operation: str,
-        call: Callable[[], T],
-        *,
-        unless: Callable[[], bool] = lambda: False,
-        without: Callable[[ProviderError], None] | None = None,
-    ) -> T | ProviderError | None:
-        """The result of a call with a token that Vault knows; None if ``unless`` held before it.
-
-        A token that is lost costs no reader an error: the call is made again with a new one.
-        ``without`` is told what keeps us from having one, and None is returned; the reason itself
-        where nobody is to be told.
-        """
-
-        def lacking(reason: ProviderError) -> ProviderError | None:
-            if without is None:
-                return reason
-            without(reason)
-            return None
-
-        waits = iter(self._timing.caught_up)
-        replaced = False
-        while True:
-            missing = await self._tokens.ready()
-            if missing is not None:
-                return lacking(missing)
-            found = await self._calls.run(operation, call, outcome=outcome_word, unless=unless)
-            if isinstance(found, NotCaughtUp) and (wait := next(waits, None)) is not None:
-                await asyncio.sleep(wait)
-                continue
-            if not isinstance(found, TokenRefused):
-                return found
-            if replaced:
-                self._tokens.settle(found)
-            failed = found if replaced else await self._tokens.replace(found)
-            if failed is found and not found.sure and self._tokens.plain_means_policy:
-                return found.otherwise or found
-            if failed is not None:
-                return lacking(failed)
-            replaced = True
-
-
-def _of_one(error: ProviderError | NotFound) -> bool:
-    """Whether a denial is that of one path, and not of the credentials."""
-    return isinstance(error, AccessDenied) and not isinstance(error, CredentialsRefused)
+        return found
 
 
 def _made(

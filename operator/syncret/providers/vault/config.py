@@ -15,6 +15,13 @@ from syncret.providers.vault.auth import MOUNT, MOUNT_FORM, Auth, parse_auth
 
 PATH: Final = "spec.provider.vault"
 
+#: The engines of Vault that a store can read: of secrets that people write, and of static roles,
+#: whose passwords Vault itself rotates.
+KV: Final = "kv"
+DATABASE: Final = "database"
+LDAP: Final = "ldap"
+ENGINES: Final = (KV, DATABASE, LDAP)
+
 # Further names under which open() is given what the store names: those of auth.py are the others.
 CA: Final = "ca"
 TLS_CERT: Final = "tlsCert"
@@ -46,10 +53,11 @@ _OUR_HEADERS: Final = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class VaultConfig:
-    """Which Vault, which key/value engine of it, and how to log in."""
+    """Which Vault, which engine of it, and how to log in."""
 
     server: str
     auth: Auth
+    engine: str = KV
     mount: str = ""
     version: int = 2
     namespace: str = ""
@@ -69,7 +77,12 @@ def parse_config(spec: Mapping[str, Any], *, cluster_scoped: bool) -> VaultConfi
     fields = Fields(spec, PATH)
     references: dict[str, CredentialRef] = {}
     server = _server(fields)
+    engine = fields.choice("engine", ENGINES, default=KV)
     mount = fields.optional("path", pattern=MOUNT, limit=253, form=MOUNT_FORM)
+    if engine != KV and not mount:
+        raise SpecInvalid(f"{PATH}.path is missing: it says where the {engine} engine is mounted.")
+    if engine != KV and fields.has("version"):
+        raise SpecInvalid(f"{PATH}.version must be left out: only the engine kv has versions.")
     version = fields.choice("version", ("v1", "v2"), default="v2")
     namespace = _namespace(fields)
     ca_bundle = _ca(fields, spec, references, cluster_scoped=cluster_scoped)
@@ -94,6 +107,7 @@ def parse_config(spec: Mapping[str, Any], *, cluster_scoped: bool) -> VaultConfi
     return VaultConfig(
         server=server.rstrip("/"),
         auth=auth,
+        engine=engine,
         mount=mount,
         version=1 if version == "v1" else 2,
         namespace=namespace,

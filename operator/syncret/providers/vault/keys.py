@@ -44,6 +44,16 @@ def place_of(key: str, *, mount: str, version: int) -> Place:
     return place
 
 
+def role_of(key: str) -> str:
+    """A static role's name. Raises ProviderRejected for a key that cannot be one."""
+    if _CONTROL.search(key) or any(part in {"", ".", ".."} for part in key.split("/")):
+        raise ProviderRejected(
+            f"The key {_shown(key)} is no name of a static role: correct it. The mount is the "
+            "store's path, and no part of the key."
+        )
+    return key
+
+
 def folder_of(prefix: str, *, mount: str, version: int) -> Place:
     """Where a search begins: ``path`` is the folder, "" or with "/" at its end.
 

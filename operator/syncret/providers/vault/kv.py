@@ -58,8 +58,8 @@ def value_v2(body: Any, *, metadata: bool, pinned: bool) -> SecretValue | NotFou
     return SecretValue(
         document(tags if metadata else fields),
         version=str(about.get("version") or ""),
-        created=_time(about.get("created_time")),
-        expires=_time(about.get("deletion_time")),
+        created=time_of(about.get("created_time")),
+        expires=time_of(about.get("deletion_time")),
         tags=tags,
     )
 
@@ -100,7 +100,8 @@ def _text(value: Any) -> str:
             return json.dumps(value)
 
 
-def _time(text: Any) -> datetime | None:
+def time_of(text: Any) -> datetime | None:
+    """A time as Vault writes it; None if there is none."""
     try:
         found = datetime.fromisoformat(str(text or ""))
     except ValueError:

@@ -1,15 +1,12 @@
 """The provider ``vault``: from a store's spec to an open client."""
 
-import asyncio
 import random
 from collections.abc import Callable, Mapping
-from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from syncret.clock import Clock, SystemClock
-from syncret.errors import ProviderError
+from syncret.clock import Clock
 from syncret.providers.base import (
     CallObserver,
     Client,
@@ -18,14 +15,16 @@ from syncret.providers.base import (
     ServiceAccount,
     StoreIdentity,
 )
-from syncret.providers.calls import THREADS_PER_STORE, Calls, make_threads
-from syncret.providers.vault.answers import timed_out
-from syncret.providers.vault.config import VaultConfig, parse_config
+from syncret.providers.vault.config import KV, VaultConfig, parse_config
+from syncret.providers.vault.opening import Opening
 from syncret.providers.vault.timing import Timing
+
+if TYPE_CHECKING:
+    from syncret.providers.vault.asking import Asking
 
 
 class VaultProvider:
-    """All Vault stores of the process: they share a pool of threads."""
+    """All Vault stores of the process."""
 
     name = "vault"
 
@@ -38,11 +37,9 @@ class VaultProvider:
         own_token: Path | None = None,
     ) -> None:
         """``own_token``: the file with the token of the operator's ServiceAccount."""
-        self._timing = timing or Timing()
-        self._clock = clock or SystemClock()
-        self._chance = chance
-        self._own_token = own_token
-        self._threads = make_threads(self.name)
+        self._opening = Opening(
+            self.name, timing=timing, clock=clock, chance=chance, own_token=own_token
+        )
 
     def parse(self, spec: Mapping[str, Any], *, cluster_scoped: bool) -> VaultConfig:
         return parse_config(spec, cluster_scoped=cluster_scoped)
@@ -62,51 +59,15 @@ class VaultProvider:
         accounts: Mapping[str, ServiceAccount] = MappingProxyType({}),
         store: StoreIdentity | None = None,  # noqa: ARG002 - Vault's audit knows the identity
     ) -> Client:
-        """Makes the client. Nothing is asked of Vault yet.
+        """Makes the client. Nothing is asked of Vault yet."""
+        return await self._opening(config, credentials, accounts, observe=observe, make=_client)
 
-        hvac is imported and certificates are read, hence the thread.
-        """
-        make = partial(
-            self._make, config, credentials, accounts, Calls(self._threads, observe=observe)
-        )
-        client: Client | ProviderError
-        try:
-            async with asyncio.timeout(self._timing.total):
-                client = await asyncio.get_running_loop().run_in_executor(self._threads, make)
-        except TimeoutError:
-            client = timed_out(config.place)
-        if isinstance(client, ProviderError):
-            raise client
-        return client
 
-    def _make(
-        self,
-        config: VaultConfig,
-        credentials: Mapping[str, SecretValue],
-        accounts: Mapping[str, ServiceAccount],
-        calls: Calls,
-    ) -> Client | ProviderError:
-        from syncret.providers.vault import client, login, tls, tokens, wire
+def _client(asking: "Asking") -> Client:
+    if asking.config.engine == KV:
+        from syncret.providers.vault.client import VaultClient
 
-        try:
-            context = tls.context(config, credentials)
-        except ProviderError as error:
-            return error.with_traceback(None)
-        way = wire.Wire(config, context=context, timing=self._timing, pool=THREADS_PER_STORE)
-        token = tokens.Tokens(
-            login.Login(
-                config,
-                credentials,
-                accounts,
-                wire=way,
-                own_token=self._own_token or login.OWN_TOKEN,
-            ),
-            wire=way,
-            calls=calls,
-            place=config.place,
-            given=config.auth.given,
-            timing=self._timing,
-            clock=self._clock,
-            chance=self._chance,
-        )
-        return client.VaultClient(config, wire=way, tokens=token, calls=calls, timing=self._timing)
+        return VaultClient(asking)
+    from syncret.providers.vault.roles import RolesClient
+
+    return RolesClient(asking)

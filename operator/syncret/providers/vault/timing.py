@@ -24,3 +24,6 @@ class Timing:
     pause: float = 1.0
     #: Between reads that a standby could not answer yet.
     caught_up: tuple[float, ...] = (0.1, 0.3, 0.9)
+    #: Between reads of a static role whose password is due to be rotated at this moment. Vault
+    #: looks for those every five seconds.
+    rotating: tuple[float, ...] = (0.5, 1.0, 1.5, 2.0, 2.0)

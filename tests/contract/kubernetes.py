@@ -96,6 +96,8 @@ class Cluster:
         """Asks as the administrator. Raises AssertionError with the answer."""
         data = None if body is None else json.dumps(body)
         with self._lock:
+            # Anew for each call: one that was idle for long, the API server may have closed.
+            self._connection.close()
             self._connection.request(method, path, body=data, headers={"Content-Type": kind})
             answer = self._connection.getresponse()
             text = answer.read()

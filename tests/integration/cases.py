@@ -52,9 +52,10 @@ CASES = (
     Case(
         "store-without-auth",
         "StoreInvalid",
-        "SecretStore {namespace}/aws names no credentials, and a SecretStore may not use the "
-        "operator's own identity: set spec.provider.*.auth, or use a ClusterSecretStore (or let "
-        "the operator run with --ambient-credentials-for-secret-stores).",
+        "SecretStore {namespace}/aws names no credentials, and a SecretStore may not use what the "
+        "operator itself may read: name some in spec.provider.aws, if that kind has any, or use a "
+        "ClusterSecretStore (or let the operator run with "
+        "--ambient-credentials-for-secret-stores).",
         break_=no_auth,
         mend=Site.store,
     ),

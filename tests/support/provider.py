@@ -66,6 +66,10 @@ class MemoryClient:
                 outcome = outcomes[ref]
                 if isinstance(outcome, SecretValue) and outcome.version == version:
                     outcomes[ref] = Unchanged(version, outcome.created)
+        if self.provider.tells_times_of_the_known_only:
+            for outcome in outcomes.values():
+                if isinstance(outcome, SecretValue):
+                    outcome.created = None
         self.provider.values_read += sum(isinstance(one, SecretValue) for one in outcomes.values())
         return outcomes
 
@@ -146,6 +150,8 @@ class MemoryProvider:
     closes_badly: bool = False
     #: Whether a version can be told without its value.
     tells_versions: bool = False
+    #: Whether it tells when a version was made along with Unchanged, and never with a value.
+    tells_times_of_the_known_only: bool = False
     #: Whether it has versions at all; and what it tells along with the value of a key.
     has_versions: bool = True
     gives_tags: bool = True

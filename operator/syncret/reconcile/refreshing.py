@@ -15,7 +15,7 @@ from syncret.reconcile.keeping import Brought, Mended, Targets
 from syncret.reconcile.plan import TIMED, Reason
 from syncret.reconcile.previous import Keeping, rotated
 from syncret.reconcile.reading import Reader
-from syncret.reconcile.report import Synced, same_versions, sources_of
+from syncret.reconcile.report import Synced, same_versions, sources_of, with_times
 from syncret.reconcile.shape import PLAIN
 from syncret.reconcile.templating import Made, Templating
 
@@ -52,8 +52,8 @@ class Refresher:
         status: ExternalSecretStatus,
         reason: Reason,
         mended: Mended,
-    ) -> Synced | None:
-        """Reads and writes; None if nothing is new, as the versions tell.
+    ) -> Synced | ExternalSecretStatus:
+        """Reads and writes; only the status if nothing is new, as the versions tell.
 
         ``mended``: the Secret as it is known. Raises SyncretError; the Secret is then as it was.
         """
@@ -69,13 +69,14 @@ class Refresher:
         )
         fetched = await read(patient=patient, known=status.sources if due else ())
         self._reader.usable(external_secret)  # once more: it may have been taken away meanwhile
+        told = sources_of(external_secret, fetched)
         if due and same_versions(external_secret, status, fetched):
-            return None
+            return replace(status, sources=with_times(status.sources, told))
         if fetched.lacks_values:
             fetched = await read(patient=False)  # one of several is new: it takes all of them
             self._reader.usable(external_secret)
         assembled = await self._templating.assemble(external_secret, fetched)
-        sources = sources_of(external_secret, fetched)
+        sources = with_times(sources_of(external_secret, fetched), told, status.sources)
         made, brought = await self._bring(external_secret, status, assembled, mended, sources)
         certificates = status.certificates
         if not made.is_same:

@@ -198,6 +198,27 @@ def same_versions(
     )
 
 
+def with_times(sources: tuple[Source, ...], *told: tuple[Source, ...]) -> tuple[Source, ...]:
+    """The sources, with times of the same versions that were told before or since.
+
+    Some stores tell when a version was made only to who asks for it, and not along with the value.
+    """
+    times = {
+        (one.store, one.key, one.version): one.created
+        for earlier in reversed(told)
+        for one in earlier
+        if one.created
+    }
+    if not times:
+        return sources
+    return tuple(
+        one
+        if one.created
+        else replace(one, created=times.get((one.store, one.key, one.version), ""))
+        for one in sources
+    )
+
+
 def standing(
     external_secret: ExternalSecret, status: ExternalSecretStatus, *, held_until: float | None
 ) -> ExternalSecretStatus:

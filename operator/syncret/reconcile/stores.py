@@ -368,9 +368,10 @@ class StoreClients:
             and not self._ambient_for_secret_stores
         ):
             raise StoreInvalid(
-                f"{store.key} names no credentials, and a SecretStore may not use the operator's "
-                "own identity: set spec.provider.*.auth, or use a ClusterSecretStore (or let the "
-                "operator run with --ambient-credentials-for-secret-stores)."
+                f"{store.key} names no credentials, and a SecretStore may not use what the "
+                f"operator itself may read: name some in spec.provider.{provider.name}, if that "
+                "kind has any, or use a ClusterSecretStore (or let the operator run with "
+                "--ambient-credentials-for-secret-stores)."
             )
         proofs = await self._credentials.read(key, references)
         return await provider.open(

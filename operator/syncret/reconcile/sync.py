@@ -355,20 +355,23 @@ class ExternalSecretReconciler:
             return failed(external_secret, state.status, error, now=rfc3339(self._clock.wall()))
         state.failures, state.failed, state.retry = 0, None, 0.0
         state.due, state.by_event = due_after(external_secret, self._clock.wall()), False
-        status = state.status
-        if synced is not None and synced.left_out:
-            self._teller.not_kept(external_secret, synced.left_out)
-        if synced is not None:
+        change = Change.NONE
+        if isinstance(synced, ExternalSecretStatus):
+            status = synced
+        else:
+            change = synced.change
+            if synced.left_out:
+                self._teller.not_kept(external_secret, synced.left_out)
             status = succeeded(
                 external_secret,
-                status,
+                state.status,
                 synced,
                 digester=self._digester,
                 now=rfc3339(self._clock.wall()),
             )
         self._teller.synced(
             external_secret,
-            synced.change if synced is not None else Change.NONE,
+            change,
             why=reason,
             before=state.status.ready,
             after=status.ready,

@@ -91,6 +91,38 @@ async def test_a_secret_that_was_made_again_is_not_taken_for_the_old_one(
     assert (provider.values_read == values) is tells_versions
 
 
+async def test_a_time_that_is_told_later_is_kept_and_tells_of_a_secret_that_was_made_again(
+    world: FakeApiServer, engine: Engine, provider: MemoryProvider
+) -> None:
+    def created() -> str | None:
+        source: dict[str, str] = status(world)["sources"][0]
+        return source.get("created")
+
+    provider.tells_versions = provider.tells_times_of_the_known_only = True
+    provider.made["app/db"] = datetime(2026, 1, 1, tzinfo=UTC)
+    edit(world, rollout={"mode": "None"})
+    await engine.settle()
+    assert created() is None
+    await engine.advance(MINUTES)
+    assert created() == "2026-01-01T00:00:00Z"
+    before = writes(world)
+    await engine.advance(MINUTES)
+    assert writes(world) == before
+
+    edit(world, refreshInterval="59s")  # everything is read again
+    await engine.settle()
+    assert created() == "2026-01-01T00:00:00Z"
+
+    provider.values["app/db"] = remote(NEW_PASSWORD)
+    provider.made["app/db"] = datetime(2026, 1, 2, tzinfo=UTC)
+    await engine.advance(MINUTES)
+    assert password(world) == NEW_PASSWORD
+    assert created() == "2026-01-02T00:00:00Z"
+    before = writes(world)
+    await engine.advance(MINUTES)
+    assert writes(world) == before
+
+
 # Without the clock
 
 UNTIMED = [{"refreshInterval": "0s"}, {"refreshPolicy": "OnChange", "refreshInterval": None}]

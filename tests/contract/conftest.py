@@ -18,6 +18,7 @@ from contract.harness import Ability, Fault, Identity, Lacks, ProviderHarness, l
 from contract.kubernetes import Cluster, KubernetesHarness
 from contract.opened import Opener
 from contract.vault import VaultHarness
+from contract.vaultdatabase import database
 from contract.webhook import WebhookHarness
 from testbed.binaries import API_SERVER, VAULT, ensure
 from testbed.controlplane import ControlPlane
@@ -27,6 +28,9 @@ from testbed.moto import Moto
 from testbed.processes import Processes
 from testbed.progress import Progress
 from testbed.vault import Vault
+
+#: One for all modules: each that imported it would have one of its own.
+__all__ = ["database"]
 
 HERE: Final = Path(__file__).parent
 

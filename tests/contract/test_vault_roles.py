@@ -13,12 +13,12 @@ import pytest
 from contract.opened import Opened
 from contract.proxy import Action, Change, Reply, Request, Reset
 from contract.vault import VaultHarness, error_reply
-from contract.vaultdatabase import Database, database, vault
+from contract.vaultdatabase import Database, vault
 from contract.vaultstores import CALM, Stores, read, stores
 from syncret.errors import AccessDenied, ProviderRejected, ProviderUnavailable
 from syncret.providers.base import Found, NotFound, Query, Ref, Rotator, SecretValue
 
-__all__ = ["database", "stores", "vault"]
+__all__ = ["stores", "vault"]
 
 SPEC = {"engine": "database", "path": "database"}
 ALL = (

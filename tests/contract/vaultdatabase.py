@@ -62,7 +62,16 @@ def database(request: pytest.FixtureRequest, processes: Processes) -> Iterator[D
     with capture.global_and_fixture_disabled() if capture else nullcontext():
         ensure(wanted, progress=Progress(sys.stderr))
     postgres = Postgres(processes, found=found)
-    vault = Vault(processes, name="vault-database", databases=[POSTGRES_PLUGIN])
+    try:
+        vault = Vault(processes, name="vault-database", databases=[POSTGRES_PLUGIN])
+        _acquaint(vault, postgres)
+        yield Database(vault, postgres)
+        vault.stop()
+    finally:
+        postgres.stop()
+
+
+def _acquaint(vault: Vault, postgres: Postgres) -> None:
     vault.call("POST", "sys/mounts/database", {"type": "database"})
     url = f"postgresql://{{{{username}}}}:{{{{password}}}}@127.0.0.1:{postgres.port}/postgres"
     vault.call(
@@ -76,11 +85,6 @@ def database(request: pytest.FixtureRequest, processes: Processes) -> Iterator[D
             "password": postgres.password,
         },
     )
-    try:
-        yield Database(vault, postgres)
-    finally:
-        vault.stop()
-        postgres.stop()
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from syncret.errors import ProviderRejected
-from syncret.providers.vault.keys import folder_of, place_of, version_of
+from syncret.providers.vault.keys import folder_of, place_of, role_of, version_of
 
 
 @pytest.mark.parametrize(
@@ -77,3 +77,13 @@ def test_a_version_is_a_number_from_one() -> None:
     for wrong in ("0", "-1", "01", "1.0", "latest", " 1", "1" * 20):
         with pytest.raises(ProviderRejected):
             version_of(wrong)
+
+
+@pytest.mark.parametrize("key", ["", "/a", "a/", "a//b", "../creds/a", "a/./b", "a\n"])
+def test_what_is_no_name_of_a_static_role_is_refused(key: str) -> None:
+    with pytest.raises(ProviderRejected, match="no name of a static role"):
+        role_of(key)
+
+
+def test_the_name_of_a_static_role_is_the_key() -> None:
+    assert role_of("svc/billing") == "svc/billing"

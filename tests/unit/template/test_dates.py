@@ -133,8 +133,11 @@ def expensive() -> bytes:
     file = bytearray(pfx(b"not-real"))
     assert file.endswith(b"\x02\x02\x08\x00"), "2048 times, at the end of the last part"
     file[-4:] = b"\x02\x04\x7f\xff\xff\xff"
-    last = next(i for i in range(len(file) - 90, len(file)) if i + 4 + file[i + 1] == len(file))
-    assert file[last] == file[0] == 0x30
+    # A sequence of its version (three bytes), what is kept (which tells its length), and that part.
+    kept = 4 + 3
+    assert file[kept : kept + 2] == file[0:2] == b"\x30\x82"
+    last = kept + 4 + int.from_bytes(file[kept + 2 : kept + 4], "big")
+    assert (file[last], last + 2 + file[last + 1]) == (0x30, len(file) - 2)
     file[last + 1] += 2
     assert file[1] == 0x82
     file[2:4] = (len(file) - 4).to_bytes(2, "big")

@@ -8,46 +8,36 @@ failure that says nothing about one secret ends the fetch.
 that is read as version 2 has none of the secrets, in the same words.
 """
 
-import asyncio
 from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from typing import Any, Final
-from urllib.parse import quote
 
 from syncret.errors import ProviderError, ProviderRejected
 from syncret.providers.base import (
     NOTHING_KNOWN,
     Found,
     Known,
-    Limits,
     NotFound,
     Outcome,
     Query,
     Ref,
     SecretValue,
 )
-from syncret.providers.calls import THREADS_PER_STORE
 from syncret.providers.fetching import Fetching
 from syncret.providers.vault import kv, search
 from syncret.providers.vault.answers import (
-    STORE_WIDE,
     Call,
-    CredentialsRefused,
     not_understood,
     problem,
-    timed_out,
 )
 from syncret.providers.vault.asking import LOOKUP, Asking, data_of, of_one
 from syncret.providers.vault.keys import Place, folder_of, place_of, version_of
+from syncret.providers.vault.listing import LIMITS, add, fetch_all, next_folders
 from syncret.providers.vault.mounts import MOUNT, look_at
 
 READ: Final = "ReadSecret"
 LIST: Final = "ListSecrets"
 METADATA: Final = "ReadMetadata"
-
-#: Vault has no quota of its own. A small server answers thousands of reads a second; these keep a
-#: refresh of everything from being what it notices.
-LIMITS: Final = Limits(batch=1, concurrency=THREADS_PER_STORE, rate=200.0)
 
 
 class VaultClient:
@@ -68,14 +58,7 @@ class VaultClient:
         *,
         known: Known = NOTHING_KNOWN,  # noqa: ARG002 - the version costs what the value costs
     ) -> Mapping[Ref, Outcome]:
-        fetch = Fetching(fatal=CredentialsRefused)
-        try:
-            async with asyncio.timeout(self._asking.timing.total), asyncio.TaskGroup() as group:
-                for ref in refs:
-                    group.create_task(self._read(fetch, ref))
-        except TimeoutError:
-            fetch.end(timed_out(self._place))
-        return fetch.result(refs)
+        return await fetch_all(self._asking, refs, self._read)
 
     async def find(self, query: Query, *, page: str = "") -> Found:
         return await self._asking.within(self._page(query, page))
@@ -105,10 +88,7 @@ class VaultClient:
         outcome = await self._asking.asked(READ, call, unless=fetch.ended, without=fetch.end)
         if isinstance(outcome, NotFound) and place.mount not in self._seen:
             outcome = await self._believed(outcome, place.mount)
-        if isinstance(outcome, STORE_WIDE) and not of_one(outcome):
-            fetch.end(outcome)
-        elif outcome is not None:
-            fetch.add(ref, outcome)
+        add(fetch, ref, outcome)
 
     def _reading(self, ref: Ref, place: Place) -> Callable[[], Outcome]:
         """The call that reads it, which blocks. Raises ProviderRejected."""
@@ -173,17 +153,21 @@ class VaultClient:
         todo = search.todo(page, start)
         if todo.secrets:
             return await self._tagged(query, start, todo)
-        batch, left = todo.folders[: search.FOLDERS], todo.folders[search.FOLDERS :]
-        listed = await self._asking.all(
-            [partial(self._list, query, start, folder) for folder in batch], LIST
+        infix = "metadata/" if self._config.version == 2 else ""
+        found = await next_folders(
+            self._asking,
+            query,
+            start,
+            todo,
+            operation=LIST,
+            path=lambda folder: f"{start.mount}/{infix}{folder}",
         )
-        if isinstance(listed, ProviderError):
-            return listed
-        folders = (*left, *(folder for one in listed for folder in one.folders))
-        secrets = tuple(secret for one in listed for secret in one.secrets)
+        if isinstance(found, ProviderError):
+            return found
         if query.tags:
-            return Found((), search.Todo(folders, secrets).text())
-        return Found(tuple(start.lead + one for one in secrets), search.Todo(folders).text())
+            return Found((), found.text())
+        names = tuple(start.lead + one for one in found.secrets)
+        return Found(names, search.Todo(found.folders).text())
 
     async def _tagged(self, query: Query, start: Place, todo: search.Todo) -> Found | ProviderError:
         batch, left = todo.secrets[: search.SECRETS], todo.secrets[search.SECRETS :]
@@ -195,18 +179,6 @@ class VaultClient:
             name for name, tags in zip(names, read, strict=True) if query.matches(name, tags)
         )
         return Found(keys, search.Todo(todo.folders, left).text())
-
-    def _list(self, query: Query, start: Place, folder: str) -> search.Todo | ProviderError:
-        infix = "metadata/" if self._config.version == 2 else ""
-        path = f"{start.mount}/{infix}{folder}"
-        answer = self._wire.ask(lambda client: client.adapter.list(f"/v1/{quote(path)}"))
-        if isinstance(answer, ProviderError):
-            return answer
-        data = data_of(answer.body)
-        if answer.ok and data is not None and isinstance(data.get("keys"), list):
-            return search.names(query, start, folder, data["keys"])
-        found = problem(answer, Call(self._place, LIST, path, "list"))
-        return search.Todo(()) if isinstance(found, NotFound) else found
 
     def _tags(self, start: Place, path: str) -> Mapping[str, str] | ProviderError:
         call = Call(self._place, METADATA, f"{start.mount}/metadata/{path}", key=start.lead + path)

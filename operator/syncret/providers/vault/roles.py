@@ -26,35 +26,29 @@ from syncret.providers.base import (
     NOTHING_KNOWN,
     Found,
     Known,
-    Limits,
     NotFound,
     Outcome,
     Query,
     Ref,
     SecretValue,
 )
-from syncret.providers.calls import THREADS_PER_STORE
 from syncret.providers.fetching import Fetching
 from syncret.providers.vault import kv, search
 from syncret.providers.vault.answers import (
-    STORE_WIDE,
     Answer,
     Call,
-    CredentialsRefused,
     not_understood,
     problem,
-    timed_out,
 )
 from syncret.providers.vault.asking import Asking, data_of, of_one
 from syncret.providers.vault.config import DATABASE
 from syncret.providers.vault.keys import Place, role_of
+from syncret.providers.vault.listing import LIMITS, add, fetch_all, next_folders
 from syncret.providers.vault.mounts import MOUNT, look_at
 
 READ: Final = "ReadStaticRole"
 LIST: Final = "ListStaticRoles"
 ROTATE: Final = "RotateStaticRole"
-
-LIMITS: Final = Limits(batch=1, concurrency=THREADS_PER_STORE, rate=200.0)
 
 #: What says how long the password has, and not what it is.
 _TIMES: Final = frozenset(
@@ -101,14 +95,7 @@ class RolesClient:
         *,
         known: Known = NOTHING_KNOWN,  # noqa: ARG002 - the version comes with the value
     ) -> Mapping[Ref, Outcome]:
-        fetch = Fetching(fatal=CredentialsRefused)
-        try:
-            async with asyncio.timeout(self._asking.timing.total), asyncio.TaskGroup() as group:
-                for ref in refs:
-                    group.create_task(self._fetched(fetch, ref))
-        except TimeoutError:
-            fetch.end(timed_out(self._place))
-        return fetch.result(refs)
+        return await fetch_all(self._asking, refs, self._fetched)
 
     async def find(self, query: Query, *, page: str = "") -> Found:
         return await self._asking.within(self._page(query, page))
@@ -138,10 +125,7 @@ class RolesClient:
         outcome: Outcome | None = await self._current(fetch, role)
         if isinstance(outcome, NotFound) and not self._seen:
             outcome = await self._believed(outcome)
-        if isinstance(outcome, STORE_WIDE) and not of_one(outcome):
-            fetch.end(outcome)
-        elif outcome is not None:
-            fetch.add(ref, outcome)
+        add(fetch, ref, outcome)
 
     async def _current(self, fetch: Fetching, role: str) -> Outcome | None:
         """The role's value, read again for a while if it is being rotated."""
@@ -204,17 +188,6 @@ class RolesClient:
             )
         return found
 
-    def _list(self, query: Query, start: Place, folder: str) -> search.Todo | ProviderError:
-        path = f"{self._mount}/{self._roles}/{folder}".rstrip("/")
-        answer = self._wire.ask(lambda client: client.adapter.list(f"/v1/{quote(path)}"))
-        if isinstance(answer, ProviderError):
-            return answer
-        data = data_of(answer.body)
-        if answer.ok and data is not None and isinstance(data.get("keys"), list):
-            return search.names(query, start, folder, data["keys"])
-        found = problem(answer, Call(self._place, LIST, path, "list"))
-        return search.Todo(()) if isinstance(found, NotFound) else found
-
     def _problem(self, answer: Answer, call: Call) -> NotFound | ProviderError:
         if answer.status == 400 and any(word in (answer.errors or "") for word in _UNKNOWN):
             return NotFound()
@@ -245,15 +218,17 @@ class RolesClient:
             except ProviderRejected as malformed:
                 return malformed.with_traceback(None)
         todo = search.todo(page, start)
-        batch, left = todo.folders[: search.FOLDERS], todo.folders[search.FOLDERS :]
-        listed = await self._asking.all(
-            [partial(self._list, query, start, folder) for folder in batch], LIST
+        found = await next_folders(
+            self._asking,
+            query,
+            start,
+            todo,
+            operation=LIST,
+            path=lambda folder: f"{self._mount}/{self._roles}/{folder}".rstrip("/"),
         )
-        if isinstance(listed, ProviderError):
-            return listed
-        folders = (*left, *(folder for one in listed for folder in one.folders))
-        names = tuple(name for one in listed for name in one.secrets)
-        return Found(names, search.Todo(folders).text())
+        if isinstance(found, ProviderError):
+            return found
+        return Found(found.secrets, search.Todo(found.folders).text())
 
     # The check
 

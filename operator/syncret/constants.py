@@ -53,6 +53,12 @@ STAMP_ANNOTATION: Final = f"{GROUP}/stamp"
 #: provider writes it where a store's value has parts that are no text.
 BASE64_FIELD: Final = f"{GROUP}/base64"
 
+#: The Secret in which is kept what generators made for an ExternalSecret: what its name begins with
+#: (its uid follows), its type, and the annotation with all that is known besides the values.
+GENERATED_PREFIX: Final = "syncret-generated-"
+GENERATED_TYPE: Final = f"{GROUP}/generated"
+GENERATED_ANNOTATION: Final = f"{GROUP}/generated"
+
 #: Field managers. The API server refuses names over 128 characters.
 FIELD_MANAGER: Final = "syncret"
 ROLLOUT_FIELD_MANAGER: Final = "syncret-rollout"

@@ -47,11 +47,13 @@ from syncret.digest import Digester
 from syncret.kube.resources import (
     ARGO_ROLLOUTS,
     CLUSTER_EXTERNAL_SECRETS,
+    CLUSTER_GENERATORS,
     CLUSTER_SECRET_STORES,
     CRON_JOBS,
     DAEMON_SETS,
     DEPLOYMENTS,
     EXTERNAL_SECRETS,
+    GENERATORS,
     JOBS,
     NAMESPACES,
     SECRET_STORES,
@@ -130,6 +132,8 @@ class Watcher:
             EXTERNAL_SECRETS: self.external_secret,
             SECRET_STORES: partial(self.store, "SecretStore"),
             CLUSTER_SECRET_STORES: partial(self.store, "ClusterSecretStore"),
+            GENERATORS: partial(self.store, "Generator"),
+            CLUSTER_GENERATORS: partial(self.store, "ClusterGenerator"),
             CLUSTER_EXTERNAL_SECRETS: self.cluster_external_secret,
             SECRETS: self.secret,
             DEPLOYMENTS: partial(self.workload, "Deployment"),
@@ -398,9 +402,9 @@ class Watcher:
     def _add_readers(self, store: ObjectKey, *, first_seen: bool) -> None:
         """Queues every ExternalSecret that reads the store; spread, where there are many.
 
-        Of a ClusterSecretStore with a namespace, those of that namespace.
+        Of a cluster-scoped store with a namespace, those of that namespace.
         """
-        key = store._replace(namespace="") if store.kind == "ClusterSecretStore" else store
+        key = store.store
         readers = self._cache.external_secrets.by("store", key)
         if key != store:
             readers = [reader for reader in readers if reader.key.namespace == store.namespace]

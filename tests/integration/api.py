@@ -51,6 +51,8 @@ _KINDS: Final[Mapping[str, tuple[str, str, bool]]] = {
     "SecretStore": ("syncret.io/v1alpha1", "secretstores", True),
     "ClusterExternalSecret": ("syncret.io/v1alpha1", "clusterexternalsecrets", False),
     "ClusterSecretStore": ("syncret.io/v1alpha1", "clustersecretstores", False),
+    "Generator": ("syncret.io/v1alpha1", "generators", True),
+    "ClusterGenerator": ("syncret.io/v1alpha1", "clustergenerators", False),
 }
 
 

@@ -23,8 +23,10 @@ CRDS: Final = {
     f"{plural}.syncret.io"
     for plural in (
         "clusterexternalsecrets",
+        "clustergenerators",
         "clustersecretstores",
         "externalsecrets",
+        "generators",
         "secretstores",
     )
 }

@@ -19,6 +19,8 @@ WATCHED = {
         "secretstores",
         "clustersecretstores",
         "clusterexternalsecrets",
+        "generators",
+        "clustergenerators",
     ),
     "": ("secrets",),
     "apps": ("deployments", "statefulsets", "daemonsets"),

@@ -20,6 +20,7 @@ from syncret.api.externalsecret import (
     Source,
     parse_external_secret,
 )
+from syncret.api.keys import Kind
 from syncret.api.rollout import RolloutTarget
 from syncret.api.rotate import RotationStatus
 from syncret.api.store import parse_store
@@ -37,6 +38,8 @@ SHORT_NAMES = {
     "secretstores": "ss",
     "clustersecretstores": "css",
     "clusterexternalsecrets": "ces",
+    "generators": "gen",
+    "clustergenerators": "cgen",
 }
 
 Schema = Mapping[str, Any]
@@ -172,6 +175,26 @@ def test_the_two_store_kinds_differ_only_by_namespaces() -> None:
     assert not any(path.endswith(".namespace") for path in namespaced)
 
 
+def test_the_two_generator_kinds_differ_only_by_namespaces() -> None:
+    def generator(name: str) -> set[str]:
+        schema = schema_of(name)["properties"]["spec"]["properties"]["generator"]
+        return {path for path, _ in nodes(schema)}
+
+    cluster, namespaced = generator("clustergenerators"), generator("generators")
+
+    assert namespaced - cluster == set()
+    assert {path.rsplit(".", 1)[1] for path in cluster - namespaced} <= {"namespace"}
+
+
+@pytest.mark.parametrize("field", ["controller", "refreshInterval"])
+def test_what_both_generator_kinds_have_is_the_same(field: str) -> None:
+    one, other = (
+        schema_of(name)["properties"]["spec"]["properties"][field]
+        for name in ("generators", "clustergenerators")
+    )
+    assert one == other
+
+
 @pytest.mark.parametrize("field", ["controller", "refreshInterval"])
 def test_what_both_store_kinds_have_is_the_same(field: str) -> None:
     one, other = (
@@ -262,10 +285,21 @@ def test_no_field_of_a_store_is_accepted_and_ignored() -> None:
     assert declared == STORE_FIELDS.keys()
 
 
+def test_no_field_of_a_generator_is_accepted_and_ignored() -> None:
+    schema = schema_of("clustergenerators")["properties"]["spec"]
+    declared = {
+        path
+        for path, node in nodes(schema)
+        if node["type"] not in {"array", "object"} and not path.startswith(".generator")
+    }
+    assert declared == STORE_FIELDS.keys() - {".conditions[].remoteKeys[]"}
+
+
+@pytest.mark.parametrize("kind", ["ClusterSecretStore", "ClusterGenerator"])
 @pytest.mark.parametrize("path", STORE_FIELDS)
-def test_another_value_makes_another_store(path: str) -> None:
+def test_another_value_makes_another_store(path: str, kind: Kind) -> None:
     one, other = (
-        parse_store("ClusterSecretStore", {"metadata": {"name": "aws", "uid": "u"}, "spec": spec})
+        parse_store(kind, {"metadata": {"name": "aws", "uid": "u"}, "spec": spec})
         for spec in STORE_FIELDS[path]
     )
     assert (one.problem, other.problem) == ("", "")
@@ -399,6 +433,11 @@ SEARCH: dict[str, Any] = {
         }
     ],
 }
+GENERATED: dict[str, Any] = {
+    **FULL_SPEC,
+    "dataFrom": [{"sourceRef": {"generatorRef": {"name": "db", "kind": "ClusterGenerator"}}}],
+    "rotation": {"maxAge": "30d", "revokeAfter": "1h"},
+}
 INTO: dict[str, Any] = {
     **FULL_SPEC,
     "dataFrom": [
@@ -434,7 +473,19 @@ KEPT = {
     "target": {"name": "one", "previous": {"suffix": "_before", "keepFor": "1h"}},
     "rotation": {"class": "database", "maxAge": "30d"},
 }
+SPECS = (
+    FULL_SPEC,
+    SEARCH,
+    INTO,
+    *TEMPLATED,
+    TRANSFORMED,
+    NAMED,
+    SELECTED,
+    KEPT,
+    GENERATED,
+)
 OTHER_VALUES = {
+    "revokeAfter": "0s",
     "suffix": "_another",
     "keepFor": "7d",
     "class": "apiKey",
@@ -464,6 +515,7 @@ OTHER_VALUES = {
 }
 OTHER_KINDS = {
     "ClusterSecretStore": "SecretStore",
+    "ClusterGenerator": "Generator",
     "Allow": "Deny",
     "Deployment": "StatefulSet",
 }
@@ -484,11 +536,7 @@ def at(body: Any, path: tuple[str | int, ...]) -> Any:
 def test_no_field_of_an_external_secret_is_accepted_and_ignored(
     path: tuple[str | int, ...],
 ) -> None:
-    spec = next(
-        spec
-        for spec in (FULL_SPEC, SEARCH, INTO, *TEMPLATED, TRANSFORMED, NAMED, SELECTED, KEPT)
-        if at(spec, path) is not None
-    )
+    spec = next(spec for spec in SPECS if at(spec, path) is not None)
     body: dict[str, Any] = {
         "metadata": {"name": "db", "namespace": "payments", "uid": "u", "generation": 1},
         "spec": spec,

@@ -306,9 +306,11 @@ async def test_what_kopf_is_asked_for(watched: Watched) -> None:
     handlers = registry._watching.get_all_handlers()
     assert sorted(handler.id for handler in handlers) == [
         "clusterexternalsecrets",
+        "clustergenerators",
         "clustersecretstores",
         "daemonsets",
         "deployments",
+        "generators",
         "secretstores",
         "statefulsets",
     ]

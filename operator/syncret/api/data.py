@@ -111,7 +111,11 @@ Step = Regexp | Transform | Merge
 
 @dataclass(frozen=True, slots=True)
 class DataFrom:
-    """Many keys of the target Secret: from one remote secret, or from all that a query finds."""
+    """Many keys of the target Secret: from one remote secret, or from all that a query finds.
+
+    What a generator made for the ExternalSecret is read like a remote secret whose key is the
+    ExternalSecret's own namespace and name.
+    """
 
     store: ObjectKey
     source: RemoteRef | Query
@@ -125,11 +129,20 @@ def parse_store_ref(reference: Mapping[str, Any], namespace: str) -> ObjectKey:
     return _store_key(reference.get("kind") or "SecretStore", namespace, reference["name"])
 
 
+def parse_generator_ref(reference: Mapping[str, Any], namespace: str) -> ObjectKey:
+    """The key of the generator that a ``generatorRef`` names."""
+    return _store_key(reference.get("kind") or "Generator", namespace, reference["name"])
+
+
 @lru_cache(maxsize=4096)
 def _store_key(kind: str, namespace: str, name: str) -> ObjectKey:
-    if kind == "ClusterSecretStore":
-        return ObjectKey("ClusterSecretStore", "", name)
-    return ObjectKey("SecretStore", namespace, name)
+    match kind:
+        case "ClusterSecretStore" | "ClusterGenerator":
+            return ObjectKey(kind, "", name)
+        case "Generator":
+            return ObjectKey(kind, namespace, name)
+        case _:
+            return ObjectKey("SecretStore", namespace, name)
 
 
 def parse_data(
@@ -149,28 +162,40 @@ def parse_data(
 
 
 def parse_data_from(
-    spec: Mapping[str, Any], *, namespace: str, default: ObjectKey | None
+    spec: Mapping[str, Any], *, namespace: str, name: str, default: ObjectKey | None
 ) -> tuple[DataFrom, ...]:
-    """``spec.dataFrom``. Raises SpecInvalid, or what a body of another form raises."""
+    """``spec.dataFrom``. ``name``: of the ExternalSecret.
+
+    Raises SpecInvalid, or what a body of another form raises.
+    """
     return tuple(
-        _data_from(entry, f"spec.dataFrom[{index}]", namespace, default)
+        _data_from(entry, f"spec.dataFrom[{index}]", namespace, name, default)
         for index, entry in enumerate(spec.get("dataFrom") or ())
     )
 
 
 def _data_from(
-    entry: Mapping[str, Any], path: str, namespace: str, default: ObjectKey | None
+    entry: Mapping[str, Any], path: str, namespace: str, name: str, default: ObjectKey | None
 ) -> DataFrom:
     given = entry.get("extract") or entry.get("find")
+    generator = (entry.get("sourceRef") or {}).get("generatorRef")
+    if generator:
+        if given is not None or entry.get("optional"):
+            raise SpecInvalid(
+                f"{path} has a generatorRef: leave extract, find and optional out, because a "
+                "generator makes its keys itself."
+            )
+        return DataFrom(
+            store=parse_generator_ref(generator, namespace),
+            source=RemoteRef(key=intern(f"{namespace}/{name}")),
+            rewrite=_steps(entry, path),
+        )
     if given is None or (entry.get("extract") and entry.get("find")):
         raise SpecInvalid(f"{path} must have either extract or find.")
     return DataFrom(
         store=_store(entry, path, namespace, default),
         source=_remote(given) if entry.get("extract") else _query(given, f"{path}.find"),
-        rewrite=tuple(
-            _step(step, f"{path}.rewrite[{number}]")
-            for number, step in enumerate(entry.get("rewrite") or ())
-        ),
+        rewrite=_steps(entry, path),
         handling=_handling(given),
         optional=bool(entry.get("optional")),
     )
@@ -220,6 +245,13 @@ def _handling(given: Mapping[str, Any]) -> Handling:
         refuse_null_bytes=given.get("nullBytePolicy") == "Fail",
     )
     return PLAIN if handling == PLAIN else handling
+
+
+def _steps(entry: Mapping[str, Any], path: str) -> tuple[Step, ...]:
+    return tuple(
+        _step(step, f"{path}.rewrite[{number}]")
+        for number, step in enumerate(entry.get("rewrite") or ())
+    )
 
 
 def _step(step: Mapping[str, Any], path: str) -> Step:

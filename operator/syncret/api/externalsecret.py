@@ -28,10 +28,10 @@ from syncret.api.rotate import (
     parse_request,
     parse_rotation_status,
 )
-from syncret.api.rotation import Rotation, parse_rotation
+from syncret.api.rotation import Rotation, parse_revoke_after, parse_rotation
 from syncret.api.target import TargetPolicy, parse_target
 from syncret.api.template import NO_TEMPLATE, Template, parse_template, refuse_shared
-from syncret.constants import EVENT_ANNOTATION
+from syncret.constants import EVENT_ANNOTATION, GENERATED_PREFIX
 from syncret.errors import SpecInvalid
 
 KIND: Final = "ExternalSecret"
@@ -135,6 +135,8 @@ class ExternalSecret:
 
     ``stores``: all that it reads, in the order in which its spec names them; one at least.
     ``force_sync``: a digest of the annotation that asks for a refresh, "" without it.
+    ``revoke_after``: seconds from the rollout of a new credential to the end of the former one of
+    a generator; None: that ends by itself.
     """
 
     key: ObjectKey
@@ -149,6 +151,7 @@ class ExternalSecret:
     policy: TargetPolicy = _DEFAULT_TARGET
     template: Template = NO_TEMPLATE
     rotation: Rotation | None = None
+    revoke_after: float | None = None
     force_sync: str = ""
     deleting: bool = False
     problem: str = ""
@@ -156,6 +159,11 @@ class ExternalSecret:
     #: What another replica has noted of an event.
     event: str = field(default="", compare=False)
     status: ExternalSecretStatus = field(default=ExternalSecretStatus(), compare=False)
+
+    @property
+    def generators(self) -> tuple[ObjectKey, ...]:
+        """Those of its stores that are generators; mostly none."""
+        return _generators(self.stores)
 
     @property
     def transforms(self) -> bool:
@@ -177,6 +185,8 @@ def parse_external_secret(body: Mapping[str, Any]) -> ExternalSecret:
     data_from: tuple[DataFrom, ...] = ()
     template = NO_TEMPLATE
     rotation: Rotation | None = None
+    revoke_after: float | None = None
+    target = (spec.get("target") or {}).get("name") or name
     try:
         if reference := spec.get("secretStoreRef"):
             store = parse_store_ref(reference, namespace)
@@ -184,12 +194,18 @@ def parse_external_secret(body: Mapping[str, Any]) -> ExternalSecret:
         rollout = _shared(parse_rollout(spec))
         policy = parse_target(spec)
         data = parse_data(spec, namespace=namespace, default=store)
-        data_from = parse_data_from(spec, namespace=namespace, default=store)
+        data_from = parse_data_from(spec, namespace=namespace, name=name, default=store)
         template = parse_template(spec)
         rotation = parse_rotation(spec)
+        revoke_after = parse_revoke_after(spec)
         refuse_shared(template, spec, shared=policy.shared, writes=policy.writes)
         if not data and not data_from:
             problem = "spec.data and spec.dataFrom are both empty: name what to read in one of them"
+        if target.startswith(GENERATED_PREFIX):
+            problem = (
+                f'the target "{target}" has a name of those that Syncret gives to Secrets of its '
+                f"own: choose one that does not begin with {GENERATED_PREFIX}"
+            )
     except SpecInvalid as error:
         problem = error.message
     except (KeyError, TypeError, AttributeError) as error:
@@ -202,7 +218,7 @@ def parse_external_secret(body: Mapping[str, Any]) -> ExternalSecret:
         uid=meta["uid"],
         generation=meta.get("generation", 0),
         stores=_stores(store, data, data_from) or (ObjectKey("SecretStore", namespace, ""),),
-        target=(spec.get("target") or {}).get("name") or name,
+        target=target,
         refresh=refresh,
         data=data,
         data_from=data_from,
@@ -210,6 +226,7 @@ def parse_external_secret(body: Mapping[str, Any]) -> ExternalSecret:
         policy=policy,
         template=template,
         rotation=rotation,
+        revoke_after=revoke_after,
         force_sync=parse_force_sync(meta),
         deleting="deletionTimestamp" in meta,
         problem=problem,
@@ -228,6 +245,11 @@ def _stores(
         read = {default: None} | read
     shared: tuple[ObjectKey, ...] = _shared(tuple(read))
     return shared
+
+
+@lru_cache(maxsize=4096)
+def _generators(stores: tuple[ObjectKey, ...]) -> tuple[ObjectKey, ...]:
+    return tuple(store for store in stores if store.generates)
 
 
 @lru_cache(maxsize=4096)

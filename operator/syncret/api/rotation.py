@@ -1,4 +1,4 @@
-"""``spec.rotation``: how old what is in the store may become; and ages as people write them."""
+"""``spec.rotation``: how old what is read may become; and ages as people write them."""
 
 import re
 from collections.abc import Mapping
@@ -29,6 +29,9 @@ CLASS_AGES: Final[Mapping[RotationClass, float]] = {
 MIN_AGE: Final = 1.0
 MAX_AGE: Final = 3650 * DAY
 
+#: Seconds: how long a former credential is left to live at most.
+MAX_REVOKE_AFTER: Final = 30 * DAY
+
 _DAYS: Final = re.compile(r"[0-9]{1,5}d")
 
 
@@ -53,11 +56,24 @@ def parse_rotation(spec: Mapping[str, Any]) -> Rotation | None:
     if kind and kind not in CLASS_AGES:
         raise SpecInvalid(f"spec.rotation.class must be one of {', '.join(CLASS_AGES)}")
     if not kind and not age:
+        if rotation.get("revokeAfter"):
+            return None
         raise SpecInvalid("spec.rotation needs a class or a maxAge: name one of them")
     seconds = (
         parse_age(age, "spec.rotation.maxAge") if age else CLASS_AGES[cast("RotationClass", kind)]
     )
     return _rotation(kind, seconds)
+
+
+def parse_revoke_after(spec: Mapping[str, Any]) -> float | None:
+    """``spec.rotation.revokeAfter`` in seconds, if it is given. Raises SpecInvalid."""
+    text = (spec.get("rotation") or {}).get("revokeAfter")
+    if text is None:
+        return None
+    seconds = int(text[:-1]) * DAY if _DAYS.fullmatch(text) else parse_duration(text)
+    if not 0 <= seconds <= MAX_REVOKE_AFTER:
+        raise SpecInvalid(f'spec.rotation.revokeAfter is "{text}": write a time from 0s to 30d')
+    return seconds
 
 
 def parse_age(text: str, path: str) -> float:

@@ -1,4 +1,8 @@
-"""SecretStore and ClusterSecretStore: one record for both, told apart by the kind of the key."""
+"""SecretStore and ClusterSecretStore: one record for both, told apart by the kind of the key.
+
+A Generator or ClusterGenerator is one as well: it is opened, checked and admitted in the same way,
+and what it makes is read through the same path.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -6,7 +10,7 @@ from typing import Any, Final
 
 from syncret.api.admission import Admission, admits, covers, parse_admissions, selections
 from syncret.api.externalsecret import Condition, parse_condition
-from syncret.api.keys import Kind, ObjectKey
+from syncret.api.keys import CLUSTER_STORES, GENERATORS, Kind, ObjectKey
 from syncret.api.selector import Namespace
 from syncret.duration import parse_duration
 from syncret.errors import SpecInvalid
@@ -21,6 +25,8 @@ MIN_CHECK_INTERVAL: Final = 10.0
 @dataclass(frozen=True, slots=True)
 class Store:
     """A store. ``provider`` is the raw ``spec.provider``; only the provider itself parses it.
+
+    Of a generator it is ``spec.generator``.
 
     ``admissions``: who may use a ClusterSecretStore; a SecretStore serves its own namespace.
     ``check_interval``: in seconds; 0: only when the store changes or fails. ``foreign``: it is
@@ -40,7 +46,7 @@ class Store:
 
     @property
     def cluster_scoped(self) -> bool:
-        return self.key.kind == "ClusterSecretStore"
+        return self.key.kind in CLUSTER_STORES
 
     @property
     def ready_status(self) -> str:
@@ -77,7 +83,7 @@ def may_read(store: Store, namespace: Namespace, key: str) -> bool:
 
 
 def parse_store(kind: Kind, body: Mapping[str, Any], *, controller_class: str = "") -> Store:
-    """The record of a body of either kind. ``controller_class``: that of this operator."""
+    """The record of a body of any of the kinds. ``controller_class``: that of this operator."""
     meta = body["metadata"]
     spec = body.get("spec") or {}
     admissions: tuple[Admission, ...] = ()
@@ -96,7 +102,7 @@ def parse_store(kind: Kind, body: Mapping[str, Any], *, controller_class: str = 
         key=ObjectKey(kind, meta.get("namespace") or "", meta["name"]),
         uid=meta["uid"],
         generation=meta.get("generation", 0),
-        provider=spec.get("provider") or {},
+        provider=spec.get("generator" if kind in GENERATORS else "provider") or {},
         admissions=admissions,
         check_interval=interval,
         foreign=(spec.get("controller") or "") != controller_class,

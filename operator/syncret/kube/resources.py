@@ -87,6 +87,10 @@ SECRET_STORES: Final = Resource(GROUP, VERSION, "secretstores", "SecretStore", n
 CLUSTER_SECRET_STORES: Final = Resource(
     GROUP, VERSION, "clustersecretstores", "ClusterSecretStore", namespaced=False
 )
+GENERATORS: Final = Resource(GROUP, VERSION, "generators", "Generator", namespaced=True)
+CLUSTER_GENERATORS: Final = Resource(
+    GROUP, VERSION, "clustergenerators", "ClusterGenerator", namespaced=False
+)
 CLUSTER_EXTERNAL_SECRETS: Final = Resource(
     GROUP, VERSION, "clusterexternalsecrets", "ClusterExternalSecret", namespaced=False
 )

@@ -16,7 +16,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, NamedTuple, Protocol
 
-from syncret.api.keys import ObjectKey
+from syncret.api.keys import CLUSTER_STORES, ObjectKey
 from syncret.digest import Digester
 from syncret.errors import CredentialsNotFound, KubeNotFound
 from syncret.kube.resources import CONFIG_MAPS, SECRETS, SERVICE_ACCOUNTS, Resource
@@ -254,7 +254,7 @@ def _value(body: Mapping[str, Any], reference: SecretKeyRef | ConfigMapKeyRef) -
 def _missing(key: ObjectKey, reference: CredentialRef, *, there: bool) -> CredentialsNotFound:
     kind = _RESOURCES[type(reference)].kind
     place = f'The {kind} "{reference.name}" in namespace "{reference.namespace}"'
-    store = key._replace(namespace="") if key.kind == "ClusterSecretStore" else key
+    store = key.store
     use, part = "authenticates with", "auth"
     if isinstance(reference, ConfigMapKeyRef):
         use, part = "trusts", "spec"
@@ -281,6 +281,6 @@ def _newer(version: str, known: str | None) -> bool:
 
 def stores_of(keys: Collection[ObjectKey], store: ObjectKey) -> list[ObjectKey]:
     """Those of some keys under which a store is open: its own, and those of its namespaces."""
-    if store.kind != "ClusterSecretStore":  # there may be very many
+    if store.kind not in CLUSTER_STORES:  # there may be very many
         return [store] if store in keys else []
     return [key for key in keys if (key.kind, key.name) == (store.kind, store.name)]

@@ -16,10 +16,11 @@ key of its own, while it fails, and the readers there tell how it is.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Final
 
-from syncret.api.keys import ObjectKey
+from syncret.api.keys import Kind, ObjectKey
 from syncret.api.store import Store
 from syncret.cache import Cache
 from syncret.clock import Clock, rfc3339
@@ -27,7 +28,13 @@ from syncret.constants import FIELD_MANAGER
 from syncret.errors import KubeForbidden, KubeNotFound, SyncretError
 from syncret.kube.client import KubeClient
 from syncret.kube.events import EventRecorder, ObjectRef
-from syncret.kube.resources import CLUSTER_SECRET_STORES, SECRET_STORES
+from syncret.kube.resources import (
+    CLUSTER_GENERATORS,
+    CLUSTER_SECRET_STORES,
+    GENERATORS,
+    SECRET_STORES,
+    Resource,
+)
 from syncret.reconcile.schedule import next_slot
 from syncret.reconcile.status import condition_body, ready_condition
 from syncret.reconcile.stores import StoreClients
@@ -35,6 +42,14 @@ from syncret.worker import Backoff, Result
 
 logger = logging.getLogger(__name__)
 
+_RESOURCES: Final[Mapping[Kind, Resource]] = {
+    "SecretStore": SECRET_STORES,
+    "ClusterSecretStore": CLUSTER_SECRET_STORES,
+    "Generator": GENERATORS,
+    "ClusterGenerator": CLUSTER_GENERATORS,
+}
+
+_WORKS_GENERATOR = "The generator answers and accepts the credentials."
 _WORKS = "The store answers and accepts the credentials."
 _REFERENT = (
     "The spec is valid. The credentials are those of each namespace that reads: whether they work "
@@ -76,7 +91,7 @@ class StoreReconciler:
 
     async def reconcile(self, key: ObjectKey) -> Result:
         """One round; returns when the next is wanted."""
-        name = key._replace(namespace="") if key.kind == "ClusterSecretStore" else key
+        name = key.store
         store = self._cache.stores.get(name)
         if store is None or store.foreign:
             self._stores.drop(name)
@@ -180,12 +195,18 @@ class StoreReconciler:
             return error
         return None
 
+    def _well(self, store: Store) -> str:
+        """What Ready says while all is well."""
+        if self._stores.referent(store):
+            return _REFERENT
+        return _WORKS_GENERATOR if store.key.generates else _WORKS
+
     async def _report(self, store: Store, error: SyncretError | None) -> SyncretError | None:
         """Writes the condition if it says something new; returns why that could not be done."""
         condition = ready_condition(
             store.ready,
             error=(error.reason, error.message) if error else None,
-            message=_REFERENT if self._stores.referent(store) else _WORKS,
+            message=self._well(store),
             generation=store.generation,
             now=rfc3339(self._clock.wall()),
         )
@@ -195,7 +216,7 @@ class StoreReconciler:
         if condition == store.ready:
             return None
         if error is None:
-            logger.info("The store works", extra=names)
+            logger.info("It works", extra=names)
         else:
             logger.warning("%s", error.message, extra={**names, "reason": error.reason})
         self._events.emit(
@@ -207,7 +228,7 @@ class StoreReconciler:
         )
         try:
             await self._kube.merge_patch(
-                CLUSTER_SECRET_STORES if store.cluster_scoped else SECRET_STORES,
+                _RESOURCES[store.key.kind],
                 {
                     "metadata": {"uid": store.uid},
                     "status": {"conditions": [condition_body(condition)]},

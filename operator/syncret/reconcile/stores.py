@@ -308,7 +308,7 @@ class StoreClients:
         for key in idle[: len(self._open) - self._max_open + 1]:
             self.forget(key)
             health = self._healths.get(key)
-            if key.kind == "ClusterSecretStore" and key.namespace and health is not None:
+            if key.store != key and health is not None:
                 if health.breaker.open:
                     continue  # its check will close it
                 del self._healths[key]

@@ -82,3 +82,19 @@ def test_the_defaults_of_previous_values() -> None:
 )
 def test_ages_are_told(seconds: float, text: str) -> None:
     assert format_age(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("0s", 0.0), ("0d", 0.0), ("90m", 5400.0), ("30d", 30 * DAY)]
+)
+def test_when_a_former_credential_is_revoked(text: str, seconds: float) -> None:
+    alone = external_secret(rotation={"revokeAfter": text})
+    assert (alone.revoke_after, alone.rotation, alone.problem) == (seconds, None, "")
+    both = external_secret(rotation={"revokeAfter": text, "maxAge": "1d"})
+    assert both.revoke_after == seconds
+    assert both.rotation is not None
+    assert external_secret(rotation={"maxAge": "1d"}).revoke_after is None
+
+
+def test_a_former_credential_does_not_live_for_years() -> None:
+    assert "revokeAfter" in external_secret(rotation={"revokeAfter": "31d"}).problem

@@ -15,18 +15,18 @@ without a call, until a check finds the store well again.
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
-from typing import Any, Final, Protocol
+from dataclasses import dataclass, field
+from typing import Final
 
 from syncret.api.keys import ObjectKey
 from syncret.api.store import Store
 from syncret.clock import Clock
-from syncret.errors import AccessDenied, SpecInvalid, StoreInvalid, SyncretError
-from syncret.providers.base import CallObserver, Client, CredentialRef, Provider, StoreIdentity
-from syncret.reconcile.credentials import CredentialReader, Credentials, resolved, stores_of
+from syncret.errors import AccessDenied, SyncretError
+from syncret.reconcile.credentials import CredentialReader, Credentials, stores_of
 from syncret.reconcile.limits import Breaker, Rate
+from syncret.reconcile.opening import ObserverFactory, Opening, ProviderLookup
 from syncret.reconcile.reads import GATHER, PATIENCE, Reads
 
 logger = logging.getLogger(__name__)
@@ -36,20 +36,6 @@ LOOK_AGAIN: Final = 300.0
 
 #: Clients that are kept open. Beyond, the oldest that nobody uses is closed.
 MAX_OPEN: Final = 512
-
-
-class ProviderLookup(Protocol):
-    """Finds the provider of a ``spec.provider`` and parses its part; raises SpecInvalid."""
-
-    def __call__(
-        self, spec: Mapping[str, Any], *, cluster_scoped: bool
-    ) -> tuple[Provider, Any]: ...
-
-
-class ObserverFactory(Protocol):
-    """An observer of the remote calls of one store, which is of that provider."""
-
-    def __call__(self, provider: str, store: ObjectKey) -> CallObserver: ...
 
 
 @dataclass(slots=True)
@@ -105,38 +91,34 @@ class StoreClients:
         """
         self._crowd = crowd
         self._credentials = Credentials(kube)
+        self._opening = Opening(
+            credentials=self._credentials,
+            providers=providers,
+            observer=observer,
+            ambient_for_secret_stores=ambient_for_secret_stores,
+        )
         self._max_open = max_open
         self._timeout = timeout
         self._shards = shards
         self._tripped = tripped
         self._forgotten = forgotten
         self._waits = {"gather": gather, "patience": patience}
-        self._providers = providers
-        self._observer = observer
         self._clock = clock
-        self._ambient_for_secret_stores = ambient_for_secret_stores
         self._open: dict[ObjectKey, _Open] = {}
         self._closing: set[asyncio.Task[None]] = set()
         self._healths: dict[ObjectKey, _Health] = {}
-        self._configs: dict[ObjectKey, tuple[tuple[str, int], Provider, Any]] = {}
 
     def place(self, store: Store, namespace: str) -> ObjectKey:
         """The key under which a store is open for the readers of a namespace."""
-        return store.key._replace(namespace=namespace) if self.referent(store) else store.key
+        return self._opening.place(store, namespace)
 
     def referent(self, store: Store) -> bool:
         """Whether its credentials are those of the namespace of whoever reads."""
-        if not store.cluster_scoped:
-            return False
-        try:
-            provider, config = self._parse(store)
-        except SyncretError:
-            return False  # whoever opens it is told
-        return any(not one.namespace for one in provider.credential_refs(config).values())
+        return self._opening.referent(store)
 
     def validate(self, store: Store) -> None:
         """Raises SpecInvalid if the store cannot work, without asking it anything."""
-        self._parse(store)
+        self._opening.parse(store)
 
     @asynccontextmanager
     async def use(
@@ -249,10 +231,9 @@ class StoreClients:
         if self.place(store, key.namespace) != key or (self.referent(store) and not key.namespace):
             return False  # nothing is opened under this key
         try:
-            provider, config = self._parse(store)
+            self._credentials.note(key, self._opening.references(store, key))
         except SyncretError:
             return False
-        self._credentials.note(key, _references(store, key, provider, config))
         if not await self._credentials.changed(key):
             return False
         self.forget(key)
@@ -280,7 +261,7 @@ class StoreClients:
             self._healths.pop(one, None)
             self._credentials.forget(one)
             self._forgotten(one)
-        self._configs.pop(key, None)
+        self._opening.forget(key)
 
     def _health(self, store: Store, key: ObjectKey) -> _Health:
         version = (store.uid, store.generation)
@@ -288,17 +269,6 @@ class StoreClients:
         if health is None or health.version != version:
             health = self._healths[key] = _Health(version)
         return health
-
-    def _parse(self, store: Store) -> tuple[Provider, Any]:
-        """The store's provider and what it makes of the spec. Raises SpecInvalid."""
-        if store.problem:
-            raise SpecInvalid(store.problem)
-        version = (store.uid, store.generation)
-        known = self._configs.get(store.key)
-        if known is None or known[0] != version:
-            made = self._providers(store.provider, cluster_scoped=store.cluster_scoped)
-            known = self._configs[store.key] = (version, *made)
-        return known[1], known[2]
 
     def _make_room(self) -> None:
         """Closes idle clients while there are too many, the oldest first."""
@@ -339,7 +309,7 @@ class StoreClients:
 
     async def _make(self, store: Store, key: ObjectKey, health: _Health) -> Reads:
         try:
-            client = await self._open_client(store, key)
+            client = await self._opening.open(store, key)
         except SyncretError as error:
             if health.breaker.trip(error):
                 self._tripped(key)
@@ -358,47 +328,6 @@ class StoreClients:
             crowd=lambda: self._crowd(store.key),
             **self._waits,
         )
-
-    async def _open_client(self, store: Store, key: ObjectKey) -> Client:
-        provider, config = self._parse(store)
-        references = _references(store, key, provider, config)
-        if (
-            provider.ambient(config)
-            and not store.cluster_scoped
-            and not self._ambient_for_secret_stores
-        ):
-            raise StoreInvalid(
-                f"{store.key} names no credentials, and a SecretStore may not use what the "
-                f"operator itself may read: name some in spec.provider.{provider.name}, if that "
-                "kind has any, or use a ClusterSecretStore (or let the operator run with "
-                "--ambient-credentials-for-secret-stores)."
-            )
-        proofs = await self._credentials.read(key, references)
-        return await provider.open(
-            config,
-            proofs.values,
-            observe=self._observer(provider.name, key),
-            accounts=proofs.accounts,
-            store=StoreIdentity(
-                kind=store.key.kind,
-                name=store.key.name,
-                namespace=store.key.namespace,
-                reader="" if key == store.key else key.namespace,
-            ),
-        )
-
-
-def _references(
-    store: Store, key: ObjectKey, provider: Provider, config: Any
-) -> dict[str, CredentialRef]:
-    """The credentials of a store, with their namespaces.
-
-    Those of a SecretStore are in its own, whatever its spec says.
-    """
-    references = provider.credential_refs(config)
-    if not store.cluster_scoped:
-        references = {name: replace(one, namespace="") for name, one in references.items()}
-    return resolved(references, key.namespace)
 
 
 async def _close(reads: asyncio.Task[Reads]) -> None:

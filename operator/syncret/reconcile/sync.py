@@ -29,7 +29,6 @@ from syncret.reconcile.keeping import Mended, Targets
 from syncret.reconcile.leaving import Leaver
 from syncret.reconcile.plan import (
     MENDABLE,
-    TIMED,
     Context,
     Reason,
     SyncState,
@@ -47,6 +46,7 @@ from syncret.reconcile.status import status_patch
 from syncret.reconcile.stores import StoreClients
 from syncret.reconcile.telling import SyncMetrics, Teller, names
 from syncret.reconcile.templating import Templating
+from syncret.reconcile.waiting import Waits
 from syncret.worker import Backoff, Result
 
 logger = logging.getLogger(__name__)
@@ -114,6 +114,14 @@ class ExternalSecretReconciler:
         self._leaver = Leaver(
             cache=cache, kube=kube, digester=digester, teller=self._teller, backoff=backoff
         )
+        self._waits = Waits(
+            contexts=self._contexts,
+            targets=self._targets,
+            ageing=self._ageing,
+            rotations=self._rotations,
+            clock=clock,
+            backoff=backoff,
+        )
         #: Namespaces that are being deleted, until when that is taken for granted.
         self._terminating: dict[str, float] = {}
 
@@ -146,7 +154,7 @@ class ExternalSecretReconciler:
             self._cache.external_secrets.drop(key)
             self._forget(key)
             return await self._leaver.leave_all(key)
-        return Result(requeue_after=self._wait(external_secret, state))
+        return Result(requeue_after=self._waits.of(external_secret, state))
 
     def _state(self, external_secret: ExternalSecret) -> SyncState:
         state = self._states.get(external_secret.key)
@@ -190,37 +198,6 @@ class ExternalSecretReconciler:
             served=now if served is None else min(now, served),
             told=parse_rfc3339(external_secret.status.held_until),
         )
-
-    def _wait(self, external_secret: ExternalSecret, state: SyncState) -> float | None:
-        """Seconds until the next round is wanted; None: when something changes."""
-        waits = (
-            self._wait_for_sync(external_secret, state),
-            self._wait_for_rollout(state),
-            self._ageing.wait(external_secret, state.status, self._targets.get(external_secret)),
-            self._backoff.delay(state.dropping_failures) if state.dropping_failures else None,
-        )
-        return min((wait for wait in waits if wait is not None), default=None)
-
-    def _wait_for_rollout(self, state: SyncState) -> float | None:
-        if state.rollout_at == inf:
-            return None
-        return max(0.0, state.rollout_at - self._clock.monotonic())
-
-    def _wait_for_sync(self, external_secret: ExternalSecret, state: SyncState) -> float | None:
-        wall = self._clock.wall()
-        if state.failures:
-            retry = max(0.0, state.retry - self._clock.monotonic())
-            held = state.failed in TIMED and wall < state.due.at < inf
-            return max(retry, state.due.at - wall) if held else retry
-        wait = self._rotations.wait(state.status.rotation) or inf
-        if wall < state.due.slot < state.due.opens:
-            wait = min(wait, state.due.slot - wall)  # to tell then what it waits for
-        elif state.due.at < inf:
-            wake = self._contexts.wake(external_secret, state.due.at)
-            wait = min(wait, max(0.0, wake - wall))
-        if state.leaving_failures:
-            wait = min(wait, self._backoff.delay(state.leaving_failures))
-        return wait if wait < inf else None
 
     async def _round(self, external_secret: ExternalSecret, state: SyncState) -> None:
         secret = self._targets.get(external_secret)

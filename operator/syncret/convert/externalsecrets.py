@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from syncret.convert.copying import copied
 from syncret.convert.fields import has, shapes
+from syncret.convert.generators import kind_of
 from syncret.convert.result import Body, Result
 from syncret.convert.terms import NoEquivalent, quoted
 from syncret.convert.translate import translate
@@ -42,6 +43,7 @@ def convert_spec(
     if "syncWindows" in fields and has(shape, "syncWindows"):
         fields["syncWindows"] = _windows(fields["syncWindows"], f"{path}.syncWindows", result)
     _sources(fields, path, result)
+    _rotation(spec, fields, path, result)
     target = fields.get("target")
     if isinstance(target, Mapping):
         fields["target"] = _target(target, f"{path}.target", result)
@@ -78,6 +80,24 @@ def _sources(fields: Body, path: str, result: Result) -> None:
             for at, entry in enumerate(many)
             if (one := _from(entry, f"{path}.dataFrom[{at}]", result)) is not None
         ]
+
+
+def _rotation(spec: Mapping[str, Any], fields: Body, path: str, result: Result) -> None:
+    """There, a generator makes another value at each refresh; here, one stays."""
+    generates = any(
+        "generatorRef" in (one.get("sourceRef") or {}) for one in fields.get("dataFrom") or ()
+    )
+    interval = str(spec.get("refreshInterval") or "1h")
+    periodic = spec.get("refreshPolicy", "Periodic") == "Periodic" and interval not in {"0", "0s"}
+    if not generates or not periodic:
+        return
+    fields["rotation"] = {"maxAge": interval}
+    result.note(
+        f"{path}.rotation.maxAge",
+        "there, a generator makes another value with each refresh; here, what it made stays until "
+        "it is of this age, which is the interval: choose a longer one, or leave it out to keep "
+        "the value",
+    )
 
 
 def _windows(windows: Any, path: str, result: Result) -> list[Body]:
@@ -132,9 +152,16 @@ def _entry(entry: Mapping[str, Any], path: str, result: Result) -> Body:
 def _from(entry: Mapping[str, Any], path: str, result: Result) -> Body | None:
     found = dict(entry)
     source = found.get("sourceRef")
-    if isinstance(source, Mapping) and source.get("generatorRef"):
-        result.lose(path, "this version of Syncret does not have generators", dict(entry))
-        return None
+    if isinstance(source, Mapping) and isinstance(source.get("generatorRef"), Mapping):
+        reference = source["generatorRef"]
+        kind = kind_of(str(reference.get("kind") or ""))
+        if kind is None:
+            named = str(reference.get("kind") or "?")
+            text = f"this version of Syncret does not have the generator {named}"
+            result.lose(path, text, dict(entry))
+            return None
+        ours = {"name": reference.get("name")} | ({"kind": kind} if kind != "Generator" else {})
+        found["sourceRef"] = {"generatorRef": ours}
     shape = shapes()["ExternalSecret"]["dataFrom"]["[]"]
     for name in ("extract", "find"):
         if name in found:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from syncret.constants import GROUP, VERSION
-from syncret.convert import externalsecrets, stores
+from syncret.convert import externalsecrets, generators, stores
 from syncret.convert.copying import copied
 from syncret.convert.fields import shapes
 from syncret.convert.result import Body, Result
@@ -33,8 +33,10 @@ def convert(source: Mapping[str, Any]) -> Result:  # noqa: PLR0911 - a reason ea
         result.untouched = True
         result.body = dict(source)
         return result
+    if group == generators.GROUP:
+        return _generator(source, kind, result)
     if group != ESO:
-        result.lose("", "this version of Syncret does not have generators")
+        result.lose("", "its apiVersion or kind is not one that can be converted")
         return result
     if kind in _REASONS:
         result.lose("", _REASONS[kind])
@@ -50,13 +52,26 @@ def convert(source: Mapping[str, Any]) -> Result:  # noqa: PLR0911 - a reason ea
     if not isinstance(spec, Mapping):
         result.lose("", "it has no spec")
         return result
-    made = make(spec, result)
-    if made is not None:
+    return _made(source, kind, make(spec, result), result)
+
+
+def _generator(source: Mapping[str, Any], kind: str, result: Result) -> Result:
+    ours = generators.kind_of(kind)
+    if ours is None:
+        result.lose("", f"this version of Syncret does not have the generator {kind}")
+        return result
+    spec = source.get("spec")
+    spec = spec if isinstance(spec, Mapping) else {}  # some have nothing to say
+    return _made(source, ours, generators.convert_spec(kind, spec, result), result)
+
+
+def _made(source: Mapping[str, Any], kind: str, spec: Body | None, result: Result) -> Result:
+    if spec is not None:
         result.body = {
             "apiVersion": f"{GROUP}/{VERSION}",
             "kind": kind,
             "metadata": _metadata(source.get("metadata")),
-            "spec": made,
+            "spec": spec,
         }
     return result
 

@@ -28,6 +28,7 @@ from syncret.digest import Digester
 from syncret.digestkey import load_or_create_digest_key
 from syncret.embed import run_kopf
 from syncret.errors import KubeNotFound, SetupError, SpecInvalid, SyncretError
+from syncret.generators.registry import parse_generator
 from syncret.hints import Hints
 from syncret.keeper import Keeper
 from syncret.kube.client import KubeClient
@@ -42,6 +43,9 @@ from syncret.kube.watchhealth import WatchHealth
 from syncret.providers.bounds import Bounds, OwnCluster
 from syncret.providers.registry import parse_provider
 from syncret.queue import Priority, Queue
+from syncret.reconcile.generated import wrapping
+from syncret.reconcile.kept import Kept
+from syncret.reconcile.leases import Leases, count_leases
 from syncret.reconcile.rollout.reload import ReloadReconciler
 from syncret.reconcile.rollout.roller import Roller, in_progress
 from syncret.reconcile.stamping import ClusterExternalSecretReconciler
@@ -220,8 +224,18 @@ async def _built(  # noqa: PLR0915 - a composition root is a list
         events = EventRecorder(kube, clock=clock, instance=settings.instance)
         events.start()
         stack.push_async_callback(events.close)
+        kept = Kept(
+            cache=cache,
+            kube=kube,
+            digester=digester,
+            clock=clock,
+            metrics=metrics.credentials,
+        )
+        stack.push_async_callback(kept.close)
         stores = StoreClients(
             kube=kube,
+            generators=parse_generator,
+            wrap=wrapping(kept, cache),
             providers=partial(parse_provider, bounds=_bounds(settings, connection, digester)),
             observer=lambda provider, store: partial(
                 metrics.provider_call, provider=provider, store=store
@@ -253,6 +267,16 @@ async def _built(  # noqa: PLR0915 - a composition root is a list
                 one.resource.kind for one in optional if not one.listed and not one.absent
             ],
         )
+        leases = Leases(
+            cache=cache,
+            kept=kept,
+            stores=stores,
+            events=events,
+            metrics=metrics.credentials,
+            clock=clock,
+            backoff=backoff,
+        )
+        metrics.credentials.watch_leases(partial(count_leases, cache))
         reloads = ReloadReconciler(
             cache=cache,
             kube=kube,
@@ -266,6 +290,7 @@ async def _built(  # noqa: PLR0915 - a composition root is a list
             cache=cache,
             kube=kube,
             stores=stores,
+            leases=leases,
             templating=templating,
             roller=roller,
             events=events,

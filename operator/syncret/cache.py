@@ -12,6 +12,7 @@ from typing import Generic, TypeVar
 from syncret.api.clusterexternalsecret import ClusterExternalSecret, Stamped
 from syncret.api.data import Query
 from syncret.api.externalsecret import ExternalSecret
+from syncret.api.generated import GeneratedState
 from syncret.api.health import Health
 from syncret.api.keys import ObjectKey
 from syncret.api.remote import words
@@ -114,6 +115,10 @@ class Cache:
         self.secrets: Table[tuple[str, str], ManagedSecret] = Table(
             claim=lambda secret: [(secret.namespace, name) for name in secret.claims],
         )
+        #: What generators made, by the uid of the ExternalSecret; and what was known last of that
+        #: whose Secret is gone. by "owner": namespace and name of the ExternalSecret.
+        self.generated: Table[str, GeneratedState] = Table(owner=_owner)
+        self.lost: Table[str, GeneratedState] = Table(owner=_owner)
         #: Secrets without our label under the name of a target, in a word that changes with what
         #: matters of them; by (namespace, name).
         self.unmanaged: Table[tuple[str, str], str] = Table()
@@ -145,6 +150,10 @@ class Cache:
     def namespace(self, name: str) -> Namespace:
         """What is known of a namespace: at least its name."""
         return self.namespaces.get(name) or Namespace(name)
+
+
+def _owner(state: GeneratedState) -> Iterable[tuple[str, str]]:
+    return ((state.namespace, state.owner),)
 
 
 def _words(external_secret: ExternalSecret) -> Iterable[str]:

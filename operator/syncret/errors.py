@@ -23,7 +23,8 @@ secret or an id that changes with every call.
     │   ├── Throttled               too many requests; ``retry_after`` in seconds, where known
     │   ├── ProviderTimeout
     │   ├── ProviderUnavailable     5xx, connection refused or reset
-    │   └── ProviderRejected        it refuses the request as such (a malformed key, say)
+    │   ├── ProviderRejected        it refuses the request as such (a malformed key, say)
+    │   └── GeneratedNotKept        what a generator makes cannot be written down
     ├── DataError                   what was fetched cannot become the wanted Secret
     │   ├── KeyNotFound             the store has no such key, or not that version of it
     │   ├── TooManyFound            a search that is too wide
@@ -153,6 +154,10 @@ class ProviderUnavailable(ProviderError):
 
 class ProviderRejected(ProviderError):
     reason = "ProviderRejected"
+
+
+class GeneratedNotKept(ProviderError):
+    reason = "GeneratedNotKept"
 
 
 class DataError(SyncretError):

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 from itertools import chain
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import kopf
 
@@ -29,8 +29,9 @@ from syncret.api.clusterexternalsecret import (
 )
 from syncret.api.externalsecret import KIND as EXTERNAL_SECRET
 from syncret.api.externalsecret import ExternalSecret, parse_external_secret
+from syncret.api.generated import parse_generated
 from syncret.api.keys import Identity, Kind, ObjectKey
-from syncret.api.secret import ManagedSecret, parse_secret
+from syncret.api.secret import parse_secret
 from syncret.api.selector import Namespace, parse_namespace
 from syncret.api.store import Store, parse_store
 from syncret.api.template import SourceKind
@@ -38,11 +39,10 @@ from syncret.api.workload import (
     Workload,
     WorkloadKey,
     WorkloadKind,
-    names_of,
     parse_workload,
 )
 from syncret.cache import Cache
-from syncret.constants import OWNER_ANNOTATION
+from syncret.constants import GENERATED_PREFIX, GENERATED_TYPE, OWNER_ANNOTATION
 from syncret.digest import Digester
 from syncret.kube.resources import (
     ARGO_ROLLOUTS,
@@ -61,6 +61,7 @@ from syncret.kube.resources import (
     STATEFUL_SETS,
     Resource,
 )
+from syncret.news import consumed, content, differs, replaced
 from syncret.queue import Priority, Queue
 
 logger = logging.getLogger(__name__)
@@ -179,7 +180,7 @@ class Watcher:
         meta = body["metadata"]
         key = ObjectKey(EXTERNAL_SECRET, meta["namespace"], meta["name"])
         if deleted:
-            if _replaced(self._cache.external_secrets.get(key), meta):
+            if replaced(self._cache.external_secrets.get(key), meta):
                 return
             self._cache.external_secrets.drop(key)
             self._stamped(key, body, deleted=True)
@@ -207,7 +208,7 @@ class Watcher:
     def cluster_external_secret(self, body: Body, deleted: bool) -> None:
         record = parse_cluster_external_secret(body)
         table = self._cache.cluster_external_secrets
-        if deleted and _replaced(table.get(record.key), body["metadata"]):
+        if deleted and replaced(table.get(record.key), body["metadata"]):
             return
         if not deleted:
             self._want_namespaces()
@@ -219,7 +220,7 @@ class Watcher:
         """What matters of a namespace are its labels: to who selects by them."""
         record = parse_namespace(body)
         table = self._cache.namespaces
-        if deleted and _replaced(table.get(record.name), body["metadata"]):
+        if deleted and replaced(table.get(record.name), body["metadata"]):
             return
         old = table.drop(record.name) if deleted else table.put(record.name, record)
         if not self._namespaces_seen or (old == record and not deleted):
@@ -275,27 +276,54 @@ class Watcher:
         record = parse_store(kind, body, controller_class=self._controller_class)
         if record.by_labels and not deleted:
             self._want_namespaces()
-        if deleted and _replaced(self._cache.stores.get(record.key), body["metadata"]):
+        if deleted and replaced(self._cache.stores.get(record.key), body["metadata"]):
             return
         old = (
             self._cache.stores.drop(record.key)
             if deleted
             else self._cache.stores.put(record.key, record)
         )
-        changed = deleted or _differs(old, record)
+        changed = deleted or differs(old, record)
         if changed:
             self._add(record.key)
         # Readers that failed try again when the store has recovered.
         if changed or (old is not None and old.ready_status != record.ready_status):
             self._add_readers(record.key, first_seen=old is None)
 
+    def generated(self, body: Body, deleted: bool) -> None:
+        """A Secret with what generators made: nobody's target."""
+        meta = body["metadata"]
+        uid = meta["name"].removeprefix(GENERATED_PREFIX)
+        known = self._cache.generated.get(uid)
+        if known is not None and deleted and known.uid != meta["uid"]:
+            return  # it was made anew meanwhile
+        record = None if deleted else parse_generated(body, self._digester)
+        if record is None:
+            if known is None or known.uid != meta["uid"]:
+                return  # nothing of ours: a copy, perhaps
+            self._cache.generated.drop(uid)
+            if deleted and known.leased and self._works_on(known.namespace):
+                self._cache.lost.put(uid, known)
+            self._add(ObjectKey(EXTERNAL_SECRET, known.namespace, known.owner))
+            return
+        if known is not None and record.older_than(known):
+            return  # the answer to our own write was faster than the watch
+        self._cache.generated.put(record.owner_uid, record)
+        if known is None or not record.says_the_same_as(known):
+            self._add(ObjectKey(EXTERNAL_SECRET, record.namespace, record.owner))
+
     def secret(self, body: Body, deleted: bool) -> None:
+        if body.get("type") == GENERATED_TYPE or (
+            deleted and body["metadata"]["name"].startswith(GENERATED_PREFIX)
+        ):
+            self.generated(body, deleted)
+            return
         record = parse_secret(body, self._digester)
         key = (record.namespace, record.name)
         known = self._cache.secrets.get(key)
         if known is not None and record.older_than(known):
             return  # the answer to our own write was faster than the watch
-        if deleted and _replaced(known, body["metadata"]):
+        if deleted and replaced(known, body["metadata"]):
             return
         if deleted:
             self._cache.secrets.drop(key)
@@ -304,7 +332,7 @@ class Watcher:
         self.credential(body, deleted)  # what we wrote may be what a store authenticates with
         # A write to a shared Secret is known here by now, but its other users have not heard of it.
         shared = bool(record.claims)
-        if deleted or known is None or shared or _content(known) != _content(record):
+        if deleted or known is None or shared or content(known) != content(record):
             self._add_consumers_of(record.namespace, [record.name])
             for name in () if deleted else record.claims:
                 claimant = ObjectKey(EXTERNAL_SECRET, record.namespace, name)
@@ -344,7 +372,7 @@ class Watcher:
     def workload(self, kind: WorkloadKind, body: Body, deleted: bool) -> None:
         meta = body["metadata"]
         key = WorkloadKey(meta["namespace"], kind, meta["name"])
-        if deleted and _replaced(self._cache.workloads.get(key), meta):
+        if deleted and replaced(self._cache.workloads.get(key), meta):
             return
         record = None if deleted else parse_workload(kind, body, reloader=self._reloader)
         if record is None:
@@ -356,7 +384,7 @@ class Watcher:
         # Pods of many workloads are replaced at the same time, and each tells of it several times.
         pods = old is not None and record is not None and old.template == record.template
         delay = self._gather if pods else 0.0
-        self._add_consumers_of(key.namespace, _consumed(old) | _consumed(record), delay=delay)
+        self._add_consumers_of(key.namespace, consumed(old) | consumed(record), delay=delay)
         if any(one is not None and one.reload is not None for one in (old, record)):
             self._want_config_maps()
             self._add(ObjectKey("Reload", key.namespace, ""), delay=_RELOAD)
@@ -374,7 +402,8 @@ class Watcher:
         if resource == EXTERNAL_SECRETS:
             return [(es.key.namespace, es.key.name, es.uid) for es in self._cache.external_secrets]
         if resource == SECRETS:
-            return [(one.namespace, one.name, one.uid) for one in self._cache.secrets]
+            ours = [(one.namespace, one.name, one.uid) for one in self._cache.secrets]
+            return ours + [(one.namespace, one.name, one.uid) for one in self._cache.generated]
         if resource == NAMESPACES:
             return [("", one.name, one.uid) for one in self._cache.namespaces]
         records: Iterable[Store | Workload | ClusterExternalSecret] = chain(
@@ -433,44 +462,3 @@ class Watcher:
         for secret in secrets:
             for external_secret in self._cache.external_secrets.by("target", (namespace, secret)):
                 self._add(external_secret.key, delay=delay)
-
-
-class _Known(Protocol):
-    """A record of the cache."""
-
-    @property
-    def uid(self) -> str: ...
-
-
-def _replaced(known: _Known | None, deleted: Mapping[str, Any]) -> bool:
-    """Whether what was deleted had been replaced under its name already.
-
-    kopf handles the events of each uid in a task of its own, so those of two objects that had one
-    name after the other may change places; and our own writes are known before their events.
-    """
-    return known is not None and known.uid != deleted["uid"]
-
-
-def _differs(old: Store | None, new: Store) -> bool:
-    return old is None or (old.uid, old.generation) != (new.uid, new.generation)
-
-
-def _content(record: ManagedSecret) -> tuple[Any, ...]:
-    return (
-        record.uid,
-        record.owner_uid,
-        record.digests,
-        record.previous,
-        record.immutable,
-        record.labelled,
-        record.marked,
-        record.claims,
-        record.type,
-        record.metadata,
-    )
-
-
-def _consumed(workload: Workload | None) -> frozenset[str]:
-    if workload is None:
-        return frozenset()
-    return frozenset((*workload.consumes, *names_of(workload.checksum)))

@@ -104,6 +104,20 @@ def external_secret(
     }
 
 
+def generator(
+    name: str, namespace: str = "", *, conditions: Sequence[Body] = (), **kind: Any
+) -> Body:
+    """A Generator, or without a namespace a ClusterGenerator; ``kind``: its ``spec.generator``."""
+    meta = {"name": name} | ({"namespace": namespace} if namespace else {})
+    spec: Body = {"generator": kind} | ({"conditions": list(conditions)} if conditions else {})
+    return {
+        "apiVersion": API,
+        "kind": "Generator" if namespace else "ClusterGenerator",
+        "metadata": meta,
+        "spec": spec,
+    }
+
+
 def cluster_external_secret(
     name: str, *, spec: Mapping[str, Any], labels: Mapping[str, str] | None = None, **more: Any
 ) -> Body:

@@ -314,6 +314,17 @@ def test_every_permission_of_the_chart_is_used_and_no_other_is_asked_for(
         "the shared store is checked",
     )
 
+    makers = [("Generator", world.namespace), ("ClusterGenerator", "")]
+    for _, namespace in makers:
+        world.apply(manifests.generator(f"maker-{world.namespace}", namespace, uuid={}))
+    world.wait(
+        lambda: all(
+            (world.api.get(kind, f"maker-{world.namespace}", namespace) or {}).get("status")
+            for kind, namespace in makers
+        ),
+        "the generators are checked",
+    )
+
     world.external_secret("moving", data=[entry("k", world.key("k"))], target={"name": "old"})
     world.wait_ready("moving")
     world.external_secret("moving", data=[entry("k", world.key("k"))], target={"name": "new"})

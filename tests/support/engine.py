@@ -25,6 +25,9 @@ from syncret.hints import Hints
 from syncret.kube.client import KubeClient
 from syncret.kube.events import EventRecorder
 from syncret.queue import Priority, Queue
+from syncret.reconcile.generated import wrapping
+from syncret.reconcile.kept import Kept
+from syncret.reconcile.leases import Leases, count_leases
 from syncret.reconcile.rollout.reload import ReloadReconciler
 from syncret.reconcile.rollout.roller import Roller
 from syncret.reconcile.stamping import ClusterExternalSecretReconciler
@@ -45,6 +48,8 @@ _NOT_READY: Final = frozenset({"delayed", "running"})
 _STORES: Final[dict[str, Kind]] = {
     "secretstores": "SecretStore",
     "clustersecretstores": "ClusterSecretStore",
+    "generators": "Generator",
+    "clustergenerators": "ClusterGenerator",
 }
 _WORKLOADS: Final[dict[str, WorkloadKind]] = {
     "deployments": "Deployment",
@@ -102,8 +107,17 @@ class Engine:
         )
         kube = KubeClient(session, api.url)
         self.events = EventRecorder(kube, clock=clock, instance="test")
+        self.kept = Kept(
+            cache=cache,
+            kube=kube,
+            digester=digester,
+            clock=clock,
+            metrics=self.metrics.credentials,
+        )
         self.stores = StoreClients(
             kube=kube,
+            generators=provider.generators,
+            wrap=wrapping(self.kept, cache),
             providers=provider.find,
             observer=lambda name, store: partial(
                 self.metrics.provider_call, provider=name, store=store
@@ -127,6 +141,16 @@ class Engine:
             digester=digester,
             clock=clock,
         )
+        self.leases = Leases(
+            cache=cache,
+            kept=self.kept,
+            stores=self.stores,
+            events=self.events,
+            metrics=self.metrics.credentials,
+            clock=clock,
+            backoff=backoff,
+        )
+        self.metrics.credentials.watch_leases(partial(count_leases, cache))
         self.reloads = ReloadReconciler(
             cache=cache,
             kube=kube,
@@ -140,6 +164,7 @@ class Engine:
             cache=cache,
             kube=kube,
             stores=self.stores,
+            leases=self.leases,
             templating=self.templating,
             roller=self.roller,
             events=self.events,
@@ -305,4 +330,5 @@ async def living(
         finally:
             await engine.events.close(timeout=0)
             await engine.stores.close()
+            await engine.kept.close()
             await engine.pool.close()

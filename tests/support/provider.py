@@ -9,7 +9,10 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any, Final
 
+from support.generator import MemoryGenerator
 from syncret.errors import ProviderError, SpecInvalid
+from syncret.generators.base import Generator
+from syncret.generators.registry import parse_generator
 from syncret.providers.base import (
     NOTHING_KNOWN,
     CallObserver,
@@ -165,7 +168,15 @@ class MemoryProvider:
     rotated: list[tuple[str, str]] = field(default_factory=list)
     rotates_to: bytes | None = None
     clients: list[MemoryClient] = field(default_factory=list)
+    #: The generator that ``spec.generator.memory`` names.
+    maker: MemoryGenerator | None = None
     name: str = "memory"
+
+    def generators(self, spec: Mapping[str, Any], *, cluster_scoped: bool) -> tuple[Generator, Any]:
+        """What the registry of generators does; its own are there as well."""
+        if list(spec) == [self.name] and self.maker is not None:
+            return self.maker, self.maker.parse(spec[self.name], cluster_scoped=cluster_scoped)
+        return parse_generator(spec, cluster_scoped=cluster_scoped)
 
     def find(
         self, spec: Mapping[str, Any], *, cluster_scoped: bool

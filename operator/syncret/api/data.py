@@ -113,8 +113,8 @@ Step = Regexp | Transform | Merge
 class DataFrom:
     """Many keys of the target Secret: from one remote secret, or from all that a query finds.
 
-    What a generator made for the ExternalSecret is read like a remote secret whose key is the
-    ExternalSecret's own namespace and name.
+    What a generator made for the ExternalSecret is read like a remote secret: see
+    :func:`generated_ref`.
     """
 
     store: ObjectKey
@@ -132,6 +132,15 @@ def parse_store_ref(reference: Mapping[str, Any], namespace: str) -> ObjectKey:
 def parse_generator_ref(reference: Mapping[str, Any], namespace: str) -> ObjectKey:
     """The key of the generator that a ``generatorRef`` names."""
     return _store_key(reference.get("kind") or "Generator", namespace, reference["name"])
+
+
+def generated_ref(generator: ObjectKey, namespace: str, name: str) -> RemoteRef:
+    """What a generator made for an ExternalSecret, as something that is read.
+
+    The key has the ExternalSecret's namespace and name, and the generator's; no other has it.
+    """
+    which = f"cluster/{generator.name}" if not generator.namespace else generator.name
+    return RemoteRef(key=intern(f"{namespace}/{name}/{which}"))
 
 
 @lru_cache(maxsize=4096)
@@ -187,7 +196,7 @@ def _data_from(
             )
         return DataFrom(
             store=parse_generator_ref(generator, namespace),
-            source=RemoteRef(key=intern(f"{namespace}/{name}")),
+            source=generated_ref(parse_generator_ref(generator, namespace), namespace, name),
             rewrite=_steps(entry, path),
         )
     if given is None or (entry.get("extract") and entry.get("find")):

@@ -5,7 +5,7 @@ import asyncio
 import json
 from typing import Any, Final
 
-from syncret.api.keys import Kind, ObjectKey
+from syncret.api.keys import CLUSTER_STORES, Kind, ObjectKey
 from syncret.commands.driving import FAILED, USAGE, Report, drive, stamp
 from syncret.commands.looking import Cluster, Scope, open_cluster
 from syncret.commands.picture import Consumer, Picture, Reader
@@ -34,7 +34,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--store",
         required=True,
         metavar="[KIND/]NAME",
-        help="the store: ClusterSecretStore/NAME, or SecretStore/NAME of the namespace; without a "
+        help="the store: ClusterSecretStore/NAME, or SecretStore/NAME of the namespace, or a "
+        "ClusterGenerator or Generator; without a "
         "kind, a SecretStore if --namespace is given",
     )
     parser.add_argument("--key", required=True, help="the secret, in any form of its name")
@@ -77,14 +78,19 @@ def store_of(given: str, namespace: str) -> ObjectKey:
     kinds: dict[str, Kind] = {
         "SecretStore": "SecretStore",
         "ClusterSecretStore": "ClusterSecretStore",
+        "Generator": "Generator",
+        "ClusterGenerator": "ClusterGenerator",
     }
     if kind not in kinds or not name:
         raise SpecInvalid(
-            f'--store: "{given}" is no store: write ClusterSecretStore/NAME or SecretStore/NAME.'
+            f'--store: "{given}" is no store: write ClusterSecretStore/NAME or SecretStore/NAME, '
+            "or of a generator ClusterGenerator/NAME or Generator/NAME."
         )
-    if kind == "SecretStore" and not namespace:
-        raise SpecInvalid("--store: a SecretStore is of one namespace: name it by --namespace.")
-    return ObjectKey(kinds[kind], namespace if kind == "SecretStore" else "", name)
+    if kinds[kind] in CLUSTER_STORES:
+        return ObjectKey(kinds[kind], "", name)
+    if not namespace:
+        raise SpecInvalid(f"--store: a {kind} is of one namespace: name it by --namespace.")
+    return ObjectKey(kinds[kind], namespace, name)
 
 
 async def _incident(

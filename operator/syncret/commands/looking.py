@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from syncret.api.externalsecret import ExternalSecret, parse_external_secret
-from syncret.api.keys import Kind, ObjectKey
+from syncret.api.keys import ObjectKey
 from syncret.api.store import Store, parse_store
 from syncret.api.workload import WORKLOAD_KINDS, parse_workload
 from syncret.clock import SystemClock
@@ -23,12 +23,11 @@ from syncret.errors import (
 from syncret.kube.client import KubeClient
 from syncret.kube.connection import find_connection, open_session
 from syncret.kube.resources import (
-    CLUSTER_SECRET_STORES,
     DAEMON_SETS,
     DEPLOYMENTS,
     EXTERNAL_SECRETS,
-    SECRET_STORES,
     STATEFUL_SETS,
+    STORES,
     Resource,
 )
 
@@ -73,11 +72,8 @@ class Cluster:
 
     async def stores(self, wanted: ObjectKey) -> dict[ObjectKey, Store]:
         """The stores among which the wanted one is, as far as they may be read."""
-        namespaced = wanted.kind == "SecretStore"
-        resource = SECRET_STORES if namespaced else CLUSTER_SECRET_STORES
-        bodies = await self._all(resource, wanted.namespace)
-        kind: Kind = "SecretStore" if namespaced else "ClusterSecretStore"
-        found = [parse_store(kind, body) for body in bodies]
+        bodies = await self._all(STORES[wanted.kind], wanted.namespace)
+        found = [parse_store(wanted.kind, body) for body in bodies]
         return {store.key: store for store in found}
 
     async def picture(self, scope: Scope, stores: Mapping[ObjectKey, Store]) -> Picture:

@@ -68,6 +68,8 @@ def estimate(fleet: Fleet, *, found: int) -> list[Line]:
     readers: dict[ObjectKey, list[ExternalSecret]] = defaultdict(list)
     for external_secret in fleet.external_secrets:
         for store in external_secret.stores:
+            if store.generates:
+                continue  # what was made is kept, and read from there
             readers[fleet.place(store, external_secret.key.namespace)].append(external_secret)
     return [_line(fleet, place, several, found) for place, several in readers.items()]
 

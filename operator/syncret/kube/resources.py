@@ -5,10 +5,12 @@ versions below have been served since Kubernetes 1.21, and a CRD that is missing
 its 404 anyway.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote
 
+from syncret.api.keys import Kind
 from syncret.constants import GROUP, VERSION
 from syncret.errors import KubeInvalid
 
@@ -94,3 +96,11 @@ CLUSTER_GENERATORS: Final = Resource(
 CLUSTER_EXTERNAL_SECRETS: Final = Resource(
     GROUP, VERSION, "clusterexternalsecrets", "ClusterExternalSecret", namespaced=False
 )
+
+#: What ExternalSecrets read from, by kind.
+STORES: Final[Mapping[Kind, Resource]] = {
+    "SecretStore": SECRET_STORES,
+    "ClusterSecretStore": CLUSTER_SECRET_STORES,
+    "Generator": GENERATORS,
+    "ClusterGenerator": CLUSTER_GENERATORS,
+}

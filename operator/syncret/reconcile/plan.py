@@ -33,6 +33,7 @@ class Reason(Enum):
     TEMPLATE = "template changed"
     DUE = "refresh due"
     EVENT = "event of the store"
+    GENERATED = "another credential is due"
     RETRY = "retry"
 
 

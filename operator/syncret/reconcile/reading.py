@@ -141,10 +141,11 @@ def _versions(refs: Collection[Ref], known: Mapping[str, str]) -> dict[Ref, str]
 
 def _named_in(external_secret: ExternalSecret, store: ObjectKey) -> str:
     """Where the spec names the store, as far as messages need it."""
-    if store == external_secret.stores[0]:
+    if store == external_secret.stores[0] and not store.generates:
         return "spec.secretStoreRef"
     for index, entry in enumerate(external_secret.data_from):
         if entry.store == store:
-            return f"spec.dataFrom[{index}].sourceRef.storeRef"
+            kind = "generatorRef" if store.generates else "storeRef"
+            return f"spec.dataFrom[{index}].sourceRef.{kind}"
     index = next(n for n, entry in enumerate(external_secret.data) if entry.store == store)
     return f"spec.data[{index}].sourceRef.storeRef"

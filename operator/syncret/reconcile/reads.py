@@ -174,6 +174,12 @@ class Reads:
         self._rate.refuse(self._timeout)
         return await self._paced(lambda: client.rotate(key, token=token), lambda _: None)
 
+    async def through(self, call: Callable[[Client], Awaitable[T]]) -> T:
+        """A call of another kind, within the limits of the store. Raises ProviderError."""
+        self._breaker.refuse()
+        self._rate.refuse(self._timeout)
+        return await self._paced(lambda: call(self._client), lambda _: None)
+
     async def check(self) -> None:
         """Asks the store whether it works. Raises ProviderError."""
         self._rate.refuse(self._timeout)

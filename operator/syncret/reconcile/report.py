@@ -20,7 +20,7 @@ from syncret.reconcile.assemble import Missing
 from syncret.reconcile.secretio import Change
 from syncret.reconcile.status import ready_condition
 from syncret.reconcile.telling import gone, in_sync
-from syncret.reconcile.wanted import Fetched
+from syncret.reconcile.wanted import Fetched, place_of
 
 #: Tags that say when a value expires, as a date or a time in RFC 3339; "_" counts as "-", and
 #: capitals as small letters.
@@ -131,11 +131,10 @@ def put_right(
 
 def sources_of(external_secret: ExternalSecret, fetched: Fetched) -> tuple[Source, ...]:
     """Where the data came from, as far as the status has room for it."""
-    default = external_secret.stores[0]
 
     def rows() -> Iterable[Source]:
         for (store, ref), outcome in fetched.outcomes.items():
-            place = "" if store == default else f"{store.kind}/{store.name}"
+            place = place_of(external_secret, store)
             if not isinstance(outcome, SecretValue | Unchanged):
                 continue
             expires = (

@@ -15,6 +15,7 @@ from math import inf
 from typing import Final
 
 from syncret.api.externalsecret import Condition, ExternalSecret, ExternalSecretStatus, Source
+from syncret.api.keys import GENERATORS
 from syncret.api.rotation import DAY
 from syncret.clock import parse_rfc3339, rfc3339
 from syncret.reconcile.status import condition_of
@@ -24,6 +25,11 @@ NOTICE: Final = 30 * DAY
 
 #: Of what lives shorter than three times as long, the last third: it is renewed by then.
 _NOTICE_PART: Final = 1 / 3
+
+#: What is told of something that a generator made.
+_MADE_ANEW: Final = (
+    "another one is made as soon as its generator can do it, see the condition Ready"
+)
 
 OVERDUE: Final = "RotationOverdue"
 EXPIRING: Final = "Expiring"
@@ -62,6 +68,7 @@ class _Expiry:
     what: str
     begins: float
     ends: float
+    remedy: str = "renew it in the store"
 
     @property
     def noticed(self) -> float:
@@ -147,13 +154,25 @@ def _overdue(
         if now >= due:
             message = (
                 f'"{oldest.key}" was made at {oldest.created} and is to be rotated {rotation}: '
-                f"rotate it in the store.{more}"
+                f"{_remedy(oldest)}.{more}"
             )
             said = ("True", "Overdue", message)
         else:
             message = f'"{oldest.key}" is to be rotated {rotation}, next by {rfc3339(due)}.{more}'
             said = ("False", "InTime", message)
     return _condition(external_secret, OVERDUE, status.rotation_overdue, said, now)
+
+
+def _remedy(source: Source) -> str:
+    """What helps against something too old."""
+    if is_generated(source):
+        return _MADE_ANEW
+    return "rotate it in the store"
+
+
+def is_generated(source: Source) -> bool:
+    """Whether a generator made it."""
+    return source.store.partition("/")[0] in GENERATORS
 
 
 def _expiries(
@@ -173,6 +192,7 @@ def _expiries(
             f'"{one.key}", as the store says,',
             parse_rfc3339(one.created),
             parse_rfc3339(one.expires),
+            _MADE_ANEW if is_generated(one) else "renew it in the store",
         )
         for one in sources
         if parse_rfc3339(one.expires)
@@ -193,9 +213,9 @@ def _expiring(
     expired = [one for one in known if one.ends <= now]
     soon = [one for one in known if one.noticed <= now < one.ends]
     if expired:
-        said = ("True", "Expired", f"{_told(expired, 'expired')}: renew it in the store.")
+        said = ("True", "Expired", f"{_told(expired, 'expired')}: {expired[0].remedy}.")
     elif soon:
-        said = ("True", "ExpiresSoon", f"{_told(soon, 'expires')}: renew it in the store.")
+        said = ("True", "ExpiresSoon", f"{_told(soon, 'expires')}: {soon[0].remedy}.")
     else:
         first = min(known, key=lambda one: one.noticed)
         message = (

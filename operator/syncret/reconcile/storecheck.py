@@ -16,11 +16,10 @@ key of its own, while it fails, and the readers there tell how it is.
 """
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Final
 
-from syncret.api.keys import Kind, ObjectKey
+from syncret.api.keys import ObjectKey
 from syncret.api.store import Store
 from syncret.cache import Cache
 from syncret.clock import Clock, rfc3339
@@ -28,26 +27,13 @@ from syncret.constants import FIELD_MANAGER
 from syncret.errors import KubeForbidden, KubeNotFound, SyncretError
 from syncret.kube.client import KubeClient
 from syncret.kube.events import EventRecorder, ObjectRef
-from syncret.kube.resources import (
-    CLUSTER_GENERATORS,
-    CLUSTER_SECRET_STORES,
-    GENERATORS,
-    SECRET_STORES,
-    Resource,
-)
+from syncret.kube.resources import STORES
 from syncret.reconcile.schedule import next_slot
 from syncret.reconcile.status import condition_body, ready_condition
 from syncret.reconcile.stores import StoreClients
 from syncret.worker import Backoff, Result
 
 logger = logging.getLogger(__name__)
-
-_RESOURCES: Final[Mapping[Kind, Resource]] = {
-    "SecretStore": SECRET_STORES,
-    "ClusterSecretStore": CLUSTER_SECRET_STORES,
-    "Generator": GENERATORS,
-    "ClusterGenerator": CLUSTER_GENERATORS,
-}
 
 _WORKS_GENERATOR = "The generator answers and accepts the credentials."
 _WORKS = "The store answers and accepts the credentials."
@@ -228,7 +214,7 @@ class StoreReconciler:
         )
         try:
             await self._kube.merge_patch(
-                _RESOURCES[store.key.kind],
+                STORES[store.key.kind],
                 {
                     "metadata": {"uid": store.uid},
                     "status": {"conditions": [condition_body(condition)]},

@@ -25,14 +25,18 @@ from syncret.api.store import Store
 from syncret.clock import Clock
 from syncret.errors import AccessDenied, SyncretError
 from syncret.reconcile.credentials import CredentialReader, Credentials, stores_of
+from syncret.reconcile.generated import Wrapping
 from syncret.reconcile.limits import Breaker, Rate
-from syncret.reconcile.opening import ObserverFactory, Opening, ProviderLookup
+from syncret.reconcile.opening import GeneratorLookup, ObserverFactory, Opening, ProviderLookup
 from syncret.reconcile.reads import GATHER, PATIENCE, Reads
 
 logger = logging.getLogger(__name__)
 
 #: Seconds after which the credentials of an open store are read once more.
 LOOK_AGAIN: Final = 300.0
+
+#: Seconds for a call to a generator, at least: a user of a database takes its time.
+GENERATING: Final = 45.0
 
 #: Clients that are kept open. Beyond, the oldest that nobody uses is closed.
 MAX_OPEN: Final = 512
@@ -74,6 +78,8 @@ class StoreClients:
         observer: ObserverFactory,
         clock: Clock,
         ambient_for_secret_stores: bool,
+        generators: GeneratorLookup | None = None,
+        wrap: Wrapping | None = None,
         timeout: float = 10.0,
         shards: int = 1,
         tripped: Callable[[ObjectKey], None] = lambda _: None,
@@ -83,7 +89,8 @@ class StoreClients:
         patience: float = PATIENCE,
         max_open: int = MAX_OPEN,
     ) -> None:
-        """``timeout``: seconds for a call. ``shards`` share what a store takes in a second.
+        """``timeout``: seconds for a call. ``generators`` finds those, and ``wrap`` makes a client
+        of what one opens. ``shards`` share what a store takes in a second.
 
         ``tripped`` is told when a store is given up: check it, it is asked for nothing else.
         ``forgotten`` is told when one is gone.
@@ -96,6 +103,8 @@ class StoreClients:
             providers=providers,
             observer=observer,
             ambient_for_secret_stores=ambient_for_secret_stores,
+            generators=generators,
+            wrap=wrap,
         )
         self._max_open = max_open
         self._timeout = timeout
@@ -323,7 +332,7 @@ class StoreClients:
             clock=self._clock,
             rate=health.rate,
             breaker=health.breaker,
-            timeout=self._timeout,
+            timeout=max(self._timeout, GENERATING) if store.key.generates else self._timeout,
             tripped=lambda: self._tripped(key),
             crowd=lambda: self._crowd(store.key),
             **self._waits,

@@ -26,6 +26,7 @@ from syncret.kube.resources import EXTERNAL_SECRETS
 from syncret.reconcile.ageing import Ageing
 from syncret.reconcile.contexts import Contexts
 from syncret.reconcile.keeping import Mended, Targets
+from syncret.reconcile.leases import Leases
 from syncret.reconcile.leaving import Leaver
 from syncret.reconcile.plan import (
     MENDABLE,
@@ -65,6 +66,7 @@ class ExternalSecretReconciler:
         cache: Cache,
         kube: KubeClient,
         stores: StoreClients,
+        leases: Leases,
         templating: Templating,
         roller: Roller,
         events: EventRecorder,
@@ -90,6 +92,7 @@ class ExternalSecretReconciler:
         self._worked_until = worked_until
         self._cache = cache
         self._kube = kube
+        self._leases = leases
         self._templating = templating
         self._roller = roller
         self._metrics = metrics
@@ -119,6 +122,7 @@ class ExternalSecretReconciler:
             targets=self._targets,
             ageing=self._ageing,
             rotations=self._rotations,
+            leases=leases,
             clock=clock,
             backoff=backoff,
         )
@@ -137,7 +141,7 @@ class ExternalSecretReconciler:
         external_secret = self._cache.external_secrets.get(key)
         if external_secret is None or external_secret.deleting:
             self._forget(key)
-            return await self._leaver.leave_all(key) if external_secret is None else Result()
+            return await self._leave(key) if external_secret is None else Result()
         if self._contexts.is_foreign(external_secret):
             self._forget(key)
             return Result()
@@ -153,7 +157,9 @@ class ExternalSecretReconciler:
             # said so (kopf does not report what was deleted while a watch was being renewed).
             self._cache.external_secrets.drop(key)
             self._forget(key)
-            return await self._leaver.leave_all(key)
+            return await self._leave(key)
+        if self._leases.has_left(key):
+            await self._leases.leave(key)  # of one that had the name before
         return Result(requeue_after=self._waits.of(external_secret, state))
 
     def _state(self, external_secret: ExternalSecret) -> SyncState:
@@ -173,6 +179,14 @@ class ExternalSecretReconciler:
             state.refresh = external_secret.refresh
             state.due = due_after(external_secret, self._clock.wall())
         return state
+
+    async def _leave(self, key: ObjectKey) -> Result:
+        """Leaves what one that is gone has left."""
+        if not self._leases.has_left(key):
+            return await self._leaver.leave_all(key)
+        results = (await self._leases.leave(key), await self._leaver.leave_all(key))
+        waits = [one.requeue_after for one in results if one.requeue_after is not None]
+        return Result(requeue_after=min(waits, default=None))
 
     def _forget(self, key: ObjectKey) -> None:
         state = self._states.pop(key, None)
@@ -219,6 +233,9 @@ class ExternalSecretReconciler:
             wall=wall,
             monotonic=self._clock.monotonic(),
         )
+        resting = state.failures and self._clock.monotonic() < state.retry
+        if reason is None and not resting and self._leases.due(external_secret):
+            reason = Reason.GENERATED
         rotation = await self._rotations.begin(external_secret, state.status)
         if reason is None and rotation and rotation.state == "Rotating" and not state.failures:
             reason = Reason.FORCED
@@ -232,6 +249,7 @@ class ExternalSecretReconciler:
         status = self._told(external_secret, state, status)
         status = replace(status, rotation=self._rotations.end(rotation, status))
         state.rollout_at = inf
+        settled = not state.failures and not external_secret.policy.writes
         # What the spec says of rollouts may be what is wrong with it.
         usable = not external_secret.problem
         if secret is not None and usable:
@@ -240,11 +258,17 @@ class ExternalSecretReconciler:
             rolled = await self._roller.roll(external_secret, secret, status)
             state.rollout_at = self._clock.monotonic() + rolled.wait
             status = rolled.status
+            current = status.rolled_out is None or status.rolled_out.status == "True"
+            settled = not state.failures and current
+        # CreatedOnce leaves the Secret as an older spec had it.
+        settled = settled and status.synced_generation == external_secret.generation
         if status.former_secrets and not state.failures:
             names = status.former_secrets
             names, again = await self._leaver.leave_former(external_secret, names)
             state.leaving_failures = state.leaving_failures + 1 if again else 0
             status = replace(status, former_secrets=names)
+        await self._leases.tend(external_secret, status, settled=settled)
+        status = self._leases.told(external_secret, status)
         await self._report(external_secret, state, self._ageing.told(external_secret, status))
 
     async def _drop(

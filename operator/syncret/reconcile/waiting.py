@@ -7,6 +7,7 @@ from syncret.clock import Clock
 from syncret.reconcile.ageing import Ageing
 from syncret.reconcile.contexts import Contexts
 from syncret.reconcile.keeping import Targets
+from syncret.reconcile.leases import Leases
 from syncret.reconcile.plan import TIMED, SyncState
 from syncret.reconcile.rotating import Rotations
 from syncret.worker import Backoff
@@ -22,6 +23,7 @@ class Waits:
         targets: Targets,
         ageing: Ageing,
         rotations: Rotations,
+        leases: Leases,
         clock: Clock,
         backoff: Backoff,
     ) -> None:
@@ -29,6 +31,7 @@ class Waits:
         self._targets = targets
         self._ageing = ageing
         self._rotations = rotations
+        self._leases = leases
         self._clock = clock
         self._backoff = backoff
 
@@ -37,10 +40,16 @@ class Waits:
         waits = (
             self._for_sync(external_secret, state),
             self._for_rollout(state),
+            self._for_credentials(external_secret, state),
             self._ageing.wait(external_secret, state.status, self._targets.get(external_secret)),
             self._backoff.delay(state.dropping_failures) if state.dropping_failures else None,
         )
         return min((wait for wait in waits if wait is not None), default=None)
+
+    def _for_credentials(self, external_secret: ExternalSecret, state: SyncState) -> float | None:
+        if not state.failures and self._leases.due(external_secret):
+            return 0.0
+        return self._leases.wait(external_secret)
 
     def _for_rollout(self, state: SyncState) -> float | None:
         if state.rollout_at == inf:

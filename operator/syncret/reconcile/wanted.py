@@ -54,12 +54,18 @@ def wanted_of(external_secret: ExternalSecret) -> dict[ObjectKey, Wanted]:
     return wanted
 
 
+def place_of(external_secret: ExternalSecret, store: ObjectKey) -> str:
+    """A store as ``status.sources`` names it: "" for that of ``spec.secretStoreRef``."""
+    if store == external_secret.stores[0] and not store.generates:
+        return ""
+    return f"{store.kind}/{store.name}"
+
+
 def known_of(
     external_secret: ExternalSecret, sources: Iterable[Source], store: ObjectKey
 ) -> dict[str, str]:
     """By key of that store: the version that the Secret was made from, as the status says."""
-    default = external_secret.stores[0]
-    place = "" if store == default else f"{store.kind}/{store.name}"
+    place = place_of(external_secret, store)
     return {
         source.key: source.version for source in sources if source.store == place and source.version
     }

@@ -29,6 +29,7 @@ from syncret.errors import KubeNotFound, SyncretError
 from syncret.hints import GAP, Hints
 from syncret.kube.client import KubeClient
 from syncret.kube.resources import EXTERNAL_SECRETS
+from syncret.reconcile.wanted import place_of
 from syncret.sources.events import Event, Malformed, parse
 from syncret.sources.names import Subject, is_below, is_same, prefix_of
 
@@ -278,7 +279,7 @@ def _has(
     external_secret: ExternalSecret, store: ObjectKey, remote: RemoteRef, version: str
 ) -> bool:
     """Whether the status says that the Secret was made from that version."""
-    place = "" if store == external_secret.stores[0] else f"{store.kind}/{store.name}"
+    place = place_of(external_secret, store)
     ready = external_secret.status.ready
     return (
         ready is not None

@@ -40,6 +40,7 @@ from prometheus_client.registry import Collector
 
 from syncret import __version__
 from syncret.errors import SyncretError
+from syncret.telemetry.credentials import CredentialMetrics
 
 #: Content type of the text that every Prometheus reads.
 PLAIN_TEXT: Final = "text/plain; version=0.0.4; charset=utf-8"
@@ -168,6 +169,7 @@ class Metrics:
             "Shards that this replica works on. Without shards: 1 while it leads, else 0.",
             registry=registry,
         )
+        self.credentials = CredentialMetrics(registry)
         self.external_secrets = ExternalSecretSeries(wall)
         registry.register(self.external_secrets)
         self.queue_depth = QueueDepth()
@@ -260,6 +262,7 @@ class Metrics:
 
     def forget_store(self, store: tuple[str, str, str]) -> None:
         """The store is gone, and its series with it."""
+        self.credentials.forget(store)
         for provider, operation, outcome in self._calls.pop(store, {}):
             self.provider_calls.remove(provider, *store, operation, outcome)
 

@@ -18,7 +18,7 @@ def test_a_generator_is_a_store_and_what_it_made_a_remote_secret() -> None:
     namespace, name = record.key.namespace, record.key.name
     assert record.problem == ""
     assert record.stores == record.generators == (ObjectKey("Generator", namespace, "db"),)
-    assert record.data_from[0].source == RemoteRef(f"{namespace}/{name}")
+    assert record.data_from[0].source == RemoteRef(f"{namespace}/{name}/db")
 
 
 def test_a_cluster_generator_has_no_namespace() -> None:

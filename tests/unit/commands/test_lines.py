@@ -27,7 +27,10 @@ def test_the_store_is_named_with_its_kind_or_by_the_namespace() -> None:
     assert store_of("aws", "") == store_of("ClusterSecretStore/aws", "shop") == STORE
     named = ObjectKey("SecretStore", "shop", "aws")
     assert store_of("aws", "shop") == store_of("SecretStore/aws", "shop") == named
-    for given in ("SecretStore/aws", "Store/aws", "", "ClusterSecretStore/"):
+    made = ObjectKey("Generator", "shop", "db")
+    assert store_of("Generator/db", "shop") == made
+    assert store_of("ClusterGenerator/db", "shop") == ObjectKey("ClusterGenerator", "", "db")
+    for given in ("Generator/db", "SecretStore/aws", "Store/aws", "", "ClusterSecretStore/"):
         with pytest.raises(SpecInvalid):
             store_of(given, "")
 

@@ -251,6 +251,8 @@ def test_the_page_lists_every_metric_and_no_other(metrics: Metrics) -> None:
     age(metrics)
     metrics.event_sources(["aws"])
     metrics.event_source_up("aws", True)
+    metrics.credentials.generated(("Generator", "payments", "db"), "new")
+    metrics.credentials.watch_leases(lambda: {"active": 1, "retired": 0})
     shown = {}
     for family in metrics.registry.collect():
         if not family.name.startswith("syncret"):
@@ -267,6 +269,15 @@ def test_the_page_lists_every_metric_and_no_other(metrics: Metrics) -> None:
     ):
         listed[name] = (kind, set(re.findall(r"`(\w+)`", labels)))
     assert listed == shown
+
+
+def test_a_generator_that_is_gone_has_no_series(metrics: Metrics) -> None:
+    generator = ("Generator", "payments", "db")
+    metrics.credentials.generated(generator, "new")
+    metrics.credentials.generated(generator, "age")
+    metrics.forget_store(generator)
+    metrics.forget_store(generator)
+    assert "db" not in metrics.render()[0].decode()
 
 
 def test_what_the_page_asks_for_exists(metrics: Metrics) -> None:

@@ -1,4 +1,5 @@
-"""``spec.provider.vault`` of a store: what is said otherwise here, or does nothing there."""
+"""Vault, of stores and of the generator VaultDynamicSecret: what is said otherwise here, or does
+nothing there."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -16,31 +17,68 @@ _METHODS: Final = (
 _OWN: Final = {"kubernetes": ("serviceAccountRef", "secretRef"), "iam": ("secretRef", "jwt")}
 
 
-def convert_vault(vault: Mapping[str, Any], kind: str, result: Result) -> Body:
-    """The same in our words; what is left in other words is then said to be lost."""
+#: The kind that may use the operator's own identity, by the one that may not.
+_CLUSTER: Final = {"SecretStore": "ClusterSecretStore", "Generator": "ClusterGenerator"}
+
+
+def convert_dynamic(spec: Mapping[str, Any], kind: str, result: Result) -> Body:
+    """The spec of a VaultDynamicSecret as ``spec.generator.vaultDynamic`` of our kind."""
+    fields = {
+        name: value
+        for name, value in spec.items()
+        if name != "controller" and value not in (None, "", [], {})
+    }
+    if isinstance(path := fields.get("path"), str):
+        fields["path"] = path.strip("/")
+    if fields.pop("retrySettings", None):
+        result.note("spec.retrySettings", "retries are the engine's, with growing delays")
+    if fields.pop("allowEmptyResponse", None):
+        result.note("spec.allowEmptyResponse", "an answer without a result is an error here")
+    if fields.pop("getParameters", None):
+        result.lose("spec.getParameters", "a read has no parameters here: use the method POST")
+    if fields.get("method", "GET") not in {"GET", "POST", "PUT"}:
+        result.lose("spec.method", "the methods are GET, POST and PUT")
+    if fields.get("method", "GET") == "GET" and fields.pop("parameters", None):
+        result.note("spec.parameters", "they did nothing with the method GET, and are left out")
+    provider = fields.get("provider")
+    if isinstance(provider, Mapping):
+        made = convert_vault(provider, kind, result, path="spec.provider")
+        for name in ("path", "version"):
+            if made.pop(name, None):
+                result.note(f"spec.provider.{name}", "it is of stores, and did nothing here")
+        fields["provider"] = made
+    return fields
+
+
+def convert_vault(
+    vault: Mapping[str, Any], kind: str, result: Result, *, path: str = _PATH
+) -> Body:
+    """The same in our words; what is left in other words is then said to be lost.
+
+    ``path``: of the part in the spec, for the remarks.
+    """
     fields = {name: value for name, value in vault.items() if value not in (None, "", [], {})}
     if fields.pop("readYourWrites", None) or fields.pop("forwardInconsistent", None):
         result.note(
-            f"{_PATH}.readYourWrites",
+            f"{path}.readYourWrites",
             "a standby that has not caught up (412) is asked again; the headers are not sent",
         )
     fields.pop("forwardInconsistent", None)
     if fields.pop("checkAndSet", None):
-        result.note(f"{_PATH}.checkAndSet", "it is for what is pushed, and does nothing here")
-    if isinstance(path := fields.get("path"), str):
-        fields["path"] = path.strip("/")
+        result.note(f"{path}.checkAndSet", "it is for what is pushed, and does nothing here")
+    if isinstance(mount := fields.get("path"), str):
+        fields["path"] = mount.strip("/")
     provider = fields.get("caProvider")
     if isinstance(provider, Mapping) and "key" not in provider:
         fields["caProvider"] = {**provider, "key": "ca.crt"}
-        result.note(f"{_PATH}.caProvider.key", "it is named here, and taken to be ca.crt")
+        result.note(f"{path}.caProvider.key", "it is named here, and taken to be ca.crt")
     auth = fields.get("auth")
     if isinstance(auth, Mapping):
-        fields["auth"] = _auth(auth, kind, result)
+        fields["auth"] = _auth(auth, kind, result, f"{path}.auth")
     return fields
 
 
-def _auth(auth: Mapping[str, Any], kind: str, result: Result) -> Body:
-    path = f"{_PATH}.auth"
+def _auth(auth: Mapping[str, Any], kind: str, result: Result, path: str) -> Body:
     named = [name for name in _METHODS if auth.get(name)]
     for name in named[1:]:
         result.note(f"{path}.{name}", f"it did nothing beside {named[0]}, and is left out")
@@ -54,12 +92,11 @@ def _auth(auth: Mapping[str, Any], kind: str, result: Result) -> Body:
     method = made[named[0]]
     if not isinstance(method, Mapping):
         return made
-    made[named[0]] = _method(named[0], method, kind, result)
+    made[named[0]] = _method(named[0], method, kind, result, f"{path}.{named[0]}")
     return made
 
 
-def _method(name: str, method: Mapping[str, Any], kind: str, result: Result) -> Body:
-    path = f"{_PATH}.auth.{name}"
+def _method(name: str, method: Mapping[str, Any], kind: str, result: Result, path: str) -> Body:
     fields = {name: value for name, value in method.items() if value not in (None, "", [], {})}
     match name:
         case "appRole":
@@ -71,10 +108,10 @@ def _method(name: str, method: Mapping[str, Any], kind: str, result: Result) -> 
             for one in ("projectID", "location"):
                 fields.pop(one, None)  # the key says the one, and the other is of clusters
     ways = _OWN.get(name, ())
-    if kind == "SecretStore" and ways and not any(way in fields for way in ways):
+    if not kind.startswith("Cluster") and ways and not any(way in fields for way in ways):
         result.lose(
             path,
-            "the operator's own identity is used by a ClusterSecretStore only: name "
+            f"the operator's own identity is used by a {_CLUSTER[kind]} only: name "
             f"{' or '.join(ways)}",
         )
     return fields

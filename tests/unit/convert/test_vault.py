@@ -7,6 +7,8 @@ import yaml
 
 from syncret.convert.mapping import convert
 from syncret.convert.result import Result
+from syncret.convert.vault import convert_dynamic
+from syncret.generators.vaultdynamic.config import parse_dynamic
 from syncret.providers.registry import parse_provider
 
 
@@ -134,3 +136,57 @@ def test_what_is_written_is_yaml_that_the_store_is_read_from() -> None:
     made = convert(store("ClusterSecretStore", auth={"kubernetes": {"role": "app"}}))
     assert made.body is not None
     assert yaml.safe_load(yaml.safe_dump(made.body)) == made.body
+
+
+# The generator VaultDynamicSecret
+
+
+def dynamic(**spec: Any) -> tuple[dict[str, Any], Result]:
+    result = Result({"kind": "VaultDynamicSecret"})
+    provider = {"server": "https://vault.example.com", "auth": {"tokenSecretRef": REF}}
+    given = {"path": "/database/creds/app", "provider": provider, **spec}
+    return convert_dynamic(given, "Generator", result), result
+
+
+def test_a_dynamic_secret_is_the_same_here() -> None:
+    made, result = dynamic(method="POST", parameters={"ttl": "1h"}, resultType="Auth")
+    config = parse_dynamic(made, cluster_scoped=False)
+    assert (config.path, config.method, config.result) == ("database/creds/app", "POST", "Auth")
+    assert result.remarks == []
+
+
+def test_what_does_nothing_in_a_dynamic_secret_is_told_and_left_out() -> None:
+    provider = {
+        "server": "https://vault.example.com",
+        "path": "secret",
+        "version": "v2",
+        "auth": {"kubernetes": {"role": "app", **ACCOUNT}},
+    }
+    made, result = dynamic(
+        controller="any",
+        provider=provider,
+        parameters={"a": "b"},
+        allowEmptyResponse=True,
+        retrySettings={"maxRetries": 3},
+    )
+    parse_dynamic(made, cluster_scoped=False)
+    assert sorted(one.path for one in result.remarks if not one.lost) == [
+        "spec.allowEmptyResponse",
+        "spec.parameters",
+        "spec.provider.path",
+        "spec.provider.version",
+        "spec.retrySettings",
+    ]
+    assert not any(one.lost for one in result.remarks)
+
+
+def test_what_a_dynamic_secret_cannot_have_here_is_lost() -> None:
+    provider = {"server": "https://v.example.com", "auth": {"kubernetes": {"role": "app"}}}
+    _, result = dynamic(method="LIST", getParameters={"a": ["b"]}, provider=provider)
+    lost = {one.path: one.text for one in result.remarks if one.lost}
+    assert set(lost) == {
+        "spec.method",
+        "spec.getParameters",
+        "spec.provider.auth.kubernetes",
+    }
+    assert "ClusterGenerator only" in lost["spec.provider.auth.kubernetes"]

@@ -43,12 +43,16 @@ _HINTS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """A token as Vault gave it. ``ttl`` in seconds, 0: it has no end."""
+    """A token as Vault gave it. ``ttl`` in seconds, 0: it has no end.
+
+    ``accessor``: what others may renew and look up the token by, "" for a batch token.
+    """
 
     token: str = field(repr=False)
     ttl: float
     renewable: bool
     batch: bool = False
+    accessor: str = ""
 
 
 class Login:
@@ -200,4 +204,5 @@ def lease_of(answer: Answer) -> Lease | None:
         ttl=float(given.get("lease_duration") or 0),
         renewable=bool(given.get("renewable")),
         batch=given.get("token_type") == "batch",
+        accessor=str(given.get("accessor") or ""),
     )

@@ -6,8 +6,8 @@ life comes near), a new login takes its place before it ends; readers notice not
 not know the token any more, whoever hears of it first logs in anew, for all.
 
 A token that is given is renewed as well, if Vault says that it can be, and it lets itself. It is
-never given back: it is somebody else's. Tokens of our own logins are, when the store is closed:
-reads of key/value engines make no leases that would end with them.
+never given back: it is somebody else's. Tokens of our own logins are, when the store is closed,
+unless leases were made with them, which would end at that moment (:meth:`Tokens.lasting`).
 
 The timers run by a clock that is passed in; what blocks runs through :class:`Calls`.
 """
@@ -16,7 +16,7 @@ import asyncio
 import copy
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final
 
@@ -51,6 +51,10 @@ _JITTER: Final = 0.1
 #: A renewal that gives less than this part of the first life shows that the maximum comes near.
 _ENOUGH: Final = 0.5
 
+#: With less than this part of its life left, a token that can be renewed is, before it makes a
+#: lease.
+_FRESH: Final = 0.9
+
 #: What may go over: the token is kept, and it is tried again.
 _PASSING: Final = (Throttled, ProviderTimeout, ProviderUnavailable)
 
@@ -62,6 +66,15 @@ class _Held:
     number: int
     lease: Lease
     first_ttl: float
+    ends: float
+
+
+@dataclass(frozen=True, slots=True)
+class Life:
+    """What is known of a token: its accessor, "" if it has none or does not say; its end by the
+    monotonic clock, infinity for none."""
+
+    accessor: str
     ends: float
 
 
@@ -94,6 +107,10 @@ class Tokens:
         self._timer: TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._closed = False
+        self._lives: dict[int, Life] = {}
+        self._lasting = asyncio.Lock()
+        #: Whether leases were made that live no longer than their token.
+        self._has_leases = False
         #: Whether plain words of Vault were seen to mean a policy: see :meth:`replace`.
         self.plain_means_policy = False
 
@@ -105,6 +122,40 @@ class Tokens:
         if held is not None and self._clock.monotonic() < held.ends:
             return None
         return await self._log_in()
+
+    async def lasting(self) -> ProviderError | None:
+        """As :meth:`ready`, before a lease is made or renewed: it lives no longer than its token.
+
+        So a token that has lost a part of its life is renewed before, or replaced where it nears
+        its maximum; and from then on no token is given back.
+        """
+        missing = await self.ready()
+        if missing is not None:
+            return missing
+        self._has_leases = True
+        async with self._lasting:
+            if self._given and self._held is not None and self._held.number not in self._lives:
+                await self._look()
+            held = self._held
+            if held is None:
+                return None
+            can = held.lease.renewable and not held.lease.batch
+            if self.life(held.number)[1] < held.first_ttl * (_FRESH if can else _ENOUGH):
+                await self._renew(held)
+        return None
+
+    def life(self, number: int) -> tuple[str, float]:
+        """The accessor of a token that was held, and the seconds that it has left.
+
+        "" and infinity: it has none, or nothing is known of it.
+        """
+        life = self._lives.get(number, Life("", float("inf")))
+        return life.accessor, max(life.ends - self._clock.monotonic(), 0.0)
+
+    @property
+    def own(self) -> tuple[str, float]:
+        """The same of the token in use."""
+        return self.life(self._held.number if self._held is not None else 0)
 
     async def replace(self, refused: TokenRefused) -> ProviderError | None:
         """Sees to it that there is another token than the one that Vault refused.
@@ -126,7 +177,7 @@ class Tokens:
             self.plain_means_policy = True
 
     async def close(self) -> None:
-        """Ends what runs, and gives back a token of our own login."""
+        """Ends what runs, and gives back a token of our own login that has made no leases."""
         self._closed = True
         self._schedule(None)
         tasks = [*self._tasks, *([self._logging_in] if self._logging_in else [])]
@@ -134,7 +185,7 @@ class Tokens:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         held, self._held = self._held, None
-        if held is None or self._given or held.lease.batch:
+        if held is None or self._given or held.lease.batch or self._has_leases:
             return
         try:
             async with asyncio.timeout(self._timing.close):
@@ -188,8 +239,15 @@ class Tokens:
             first_ttl=max(first, lease.ttl) if self._given else first,
             ends=now + lease.ttl if lease.ttl else float("inf"),
         )
+        if not self._given or instead_of is not None:
+            self._live(number, lease, self._held.ends)
         self._wire.token = Token(number, lease.token)
         return self._held
+
+    def _live(self, number: int, lease: Lease, ends: float) -> None:
+        now = self._clock.monotonic()
+        self._lives = {one: life for one, life in self._lives.items() if life.ends > now}
+        self._lives[number] = Life(lease.accessor, ends)
 
     async def _look(self) -> None:
         """How long a given token lives, and whether it can be renewed."""
@@ -201,11 +259,24 @@ class Tokens:
             self._schedule(self._timing.look, self._look)
             return
         data = answer.body.get("data") if isinstance(answer, Answer) else None
-        if not isinstance(data, dict) or not data.get("renewable") or not data.get("ttl"):
-            return  # it has no end, cannot be renewed, or may not look at itself
-        lease = Lease(held.lease.token, float(data["ttl"]), renewable=True)
+        if not isinstance(data, dict):
+            self._live(held.number, held.lease, float("inf"))
+            return  # it may not look at itself
+        ttl = float(data.get("ttl") or 0)
+        lease = Lease(
+            held.lease.token,
+            ttl,
+            renewable=bool(data.get("renewable")),
+            accessor=str(data.get("accessor") or ""),
+        )
+        now = self._clock.monotonic()
+        self._live(held.number, lease, now + ttl if ttl else float("inf"))
+        if not lease.renewable or not ttl:
+            return  # it cannot be renewed, or has no end
         # Not its end: what Vault says of a token that was given counts for more than our clock.
-        self._schedule(self._due(lease.ttl), partial(self._renew, held))
+        first = float(data.get("creation_ttl") or ttl)
+        self._held = replace(held, lease=lease, first_ttl=first)
+        self._schedule(self._due(ttl), partial(self._renew, self._held))
 
     async def _renew(self, held: _Held) -> None:
         """Renews the token, or logs in anew; what fails for now is tried again while it lasts."""
@@ -254,7 +325,7 @@ class Tokens:
         lease = lease_of(answer)
         if lease is None:
             return not_understood(self._place)
-        return Lease(held.lease.token, lease.ttl, lease.renewable)
+        return replace(held.lease, ttl=lease.ttl, renewable=lease.renewable)
 
     async def _ask(self, operation: str, call: Callable[[Any], Any]) -> Answer | ProviderError:
         """One call about the token itself."""

@@ -11,6 +11,12 @@ FILES: Final = sorted((ROOT / "examples").glob("*.yaml"))
 
 Body = dict[str, Any]
 
+#: What is the same in another kind, and is shown there.
+_EMBEDDED: Final = {
+    "ClusterExternalSecret.spec.externalSecretSpec.": "ExternalSecret.spec.",
+    "Generator.spec.generator.vaultDynamic.provider.": "SecretStore.spec.provider.vault.",
+}
+
 
 def bodies(path: Path) -> list[Body]:
     """The objects of a file."""
@@ -42,9 +48,8 @@ def fields() -> Iterator[str]:
         kind = spec["names"]["kind"]
         for path in leaves(schema, f"{kind}.spec"):
             # What is embedded is shown by the kind that it comes from.
-            yield path.replace(
-                "ClusterExternalSecret.spec.externalSecretSpec.", "ExternalSecret.spec."
-            )
+            embedded = next((part for part in _EMBEDDED if part in path), None)
+            yield path.replace(embedded, _EMBEDDED[embedded]) if embedded else path
 
 
 def shown() -> set[str]:

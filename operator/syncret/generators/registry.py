@@ -23,10 +23,17 @@ def _uuid() -> Generator:
     return UuidGenerator()
 
 
+def _vault_dynamic() -> Generator:
+    from syncret.generators.vaultdynamic.generator import VaultDynamic
+
+    return VaultDynamic()
+
+
 #: The key under ``spec.generator`` and what makes the generator.
 _GENERATORS: Final[Mapping[str, Callable[[], Generator]]] = {
     "password": _password,
     "uuid": _uuid,
+    "vaultDynamic": _vault_dynamic,
 }
 
 #: What ``spec.generator`` may name.

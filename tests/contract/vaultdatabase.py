@@ -14,7 +14,7 @@ from testbed.binaries import VAULT, ensure
 from testbed.postgres import Postgres, programs
 from testbed.processes import Processes
 from testbed.progress import Progress
-from testbed.vault import POSTGRES_PLUGIN, Vault
+from testbed.vault import POSTGRES_PLUGIN, Vault, VaultError
 
 CREATE = "CREATE ROLE \"{{name}}\" WITH LOGIN PASSWORD '{{password}}' VALID UNTIL '{{expiration}}';"
 
@@ -50,6 +50,24 @@ class Database:
         )
         self.vault.policy(name, text)
         return name
+
+    def approle(self, *rules: str, **token: Any) -> tuple[str, str]:
+        """A role for programs: its id and a secret. ``token``: what its tokens are like."""
+        call = self.vault.call
+        if "approle/" not in call("GET", "sys/auth")["data"]:
+            self.vault.enable("approle", "approle")
+        role = f"auth/approle/role/r-{uuid4().hex[:12]}"
+        call("POST", role, {"token_policies": [self.policy(*rules)], **token})
+        role_id = call("GET", f"{role}/role-id")["data"]["role_id"]
+        return role_id, call("POST", f"{role}/secret-id")["data"]["secret_id"]
+
+    def left(self, lease: str) -> float:
+        """Seconds that Vault says a lease has; 0 if there is none."""
+        try:
+            looked = self.vault.call("POST", "sys/leases/lookup", {"lease_id": lease})
+        except VaultError:
+            return 0.0
+        return float(looked["data"]["ttl"])
 
 
 @pytest.fixture(scope="session")

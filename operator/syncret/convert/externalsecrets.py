@@ -84,12 +84,20 @@ def _sources(fields: Body, path: str, result: Result) -> None:
 
 def _rotation(spec: Mapping[str, Any], fields: Body, path: str, result: Result) -> None:
     """There, a generator makes another value at each refresh; here, one stays."""
-    generates = any(
-        "generatorRef" in (one.get("sourceRef") or {}) for one in fields.get("dataFrom") or ()
-    )
+    many = [one for one in spec.get("dataFrom") or () if isinstance(one, Mapping)]
+    sources = [one.get("sourceRef") for one in many]
+    references = [one.get("generatorRef") for one in sources if isinstance(one, Mapping)]
+    kinds = {one.get("kind") for one in references if isinstance(one, Mapping)}
     interval = str(spec.get("refreshInterval") or "1h")
     periodic = spec.get("refreshPolicy", "Periodic") == "Periodic" and interval not in {"0", "0s"}
-    if not generates or not periodic:
+    if not kinds or not periodic:
+        return
+    if kinds == {"VaultDynamicSecret"}:
+        result.note(
+            f"{path}.refreshInterval",
+            "there, Vault makes another credential with each refresh; here, its lease is renewed, "
+            "and another one is made when that has an end, or at rotation.maxAge",
+        )
         return
     fields["rotation"] = {"maxAge": interval}
     result.note(

@@ -6,14 +6,16 @@ from typing import Any, Final
 from syncret.convert.copying import copied
 from syncret.convert.fields import shapes
 from syncret.convert.result import Body, Result
+from syncret.convert.vault import convert_dynamic
 
 #: The API group of ESO's generators.
 GROUP: Final = "generators.external-secrets.io"
 
-Part = Callable[[Mapping[str, Any], str, Result], Body]
+#: The part in ESO's words, our kind, the path of the part for remarks, and where these go.
+Part = Callable[[Mapping[str, Any], str, str, Result], Body]
 
 
-def _as_it_is(spec: Mapping[str, Any], _kind: str, _result: Result) -> Body:
+def _as_it_is(spec: Mapping[str, Any], _kind: str, _path: str, _result: Result) -> Body:
     return {name: value for name, value in spec.items() if value is not None}
 
 
@@ -21,6 +23,7 @@ def _as_it_is(spec: Mapping[str, Any], _kind: str, _result: Result) -> Body:
 _KINDS: Final[Mapping[str, tuple[str, Part]]] = {
     "Password": ("password", _as_it_is),
     "UUID": ("uuid", _as_it_is),
+    "VaultDynamicSecret": ("vaultDynamic", convert_dynamic),
 }
 
 
@@ -55,7 +58,8 @@ def _spec(kind: str, part: Mapping[str, Any], ours: str, path: str, result: Resu
     if name not in known:
         result.lose("", f"this version of Syncret does not have the generator {kind or '?'}")
         return None
-    made = {"generator": {name: copied(convert(part, ours, result), known[name], path, result)}}
+    fields = copied(convert(part, ours, path, result), known[name], path, result)
+    made = {"generator": {name: fields}}
     controller = part.get("controller")
     if controller:
         made["controller"] = controller

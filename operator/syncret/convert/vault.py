@@ -21,31 +21,31 @@ _OWN: Final = {"kubernetes": ("serviceAccountRef", "secretRef"), "iam": ("secret
 _CLUSTER: Final = {"SecretStore": "ClusterSecretStore", "Generator": "ClusterGenerator"}
 
 
-def convert_dynamic(spec: Mapping[str, Any], kind: str, result: Result) -> Body:
+def convert_dynamic(spec: Mapping[str, Any], kind: str, path: str, result: Result) -> Body:
     """The spec of a VaultDynamicSecret as ``spec.generator.vaultDynamic`` of our kind."""
     fields = {
         name: value
         for name, value in spec.items()
         if name != "controller" and value not in (None, "", [], {})
     }
-    if isinstance(path := fields.get("path"), str):
-        fields["path"] = path.strip("/")
+    if isinstance(named := fields.get("path"), str):
+        fields["path"] = named.strip("/")
     if fields.pop("retrySettings", None):
-        result.note("spec.retrySettings", "retries are the engine's, with growing delays")
+        result.note(f"{path}.retrySettings", "retries are the engine's, with growing delays")
     if fields.pop("allowEmptyResponse", None):
-        result.note("spec.allowEmptyResponse", "an answer without a result is an error here")
+        result.note(f"{path}.allowEmptyResponse", "an answer without a result is an error here")
     if fields.pop("getParameters", None):
-        result.lose("spec.getParameters", "a read has no parameters here: use the method POST")
+        result.lose(f"{path}.getParameters", "a read has no parameters here: use the method POST")
     if fields.get("method", "GET") not in {"GET", "POST", "PUT"}:
-        result.lose("spec.method", "the methods are GET, POST and PUT")
+        result.lose(f"{path}.method", "the methods are GET, POST and PUT")
     if fields.get("method", "GET") == "GET" and fields.pop("parameters", None):
-        result.note("spec.parameters", "they did nothing with the method GET, and are left out")
+        result.note(f"{path}.parameters", "they did nothing with the method GET, and are left out")
     provider = fields.get("provider")
     if isinstance(provider, Mapping):
-        made = convert_vault(provider, kind, result, path="spec.provider")
+        made = convert_vault(provider, kind, result, path=f"{path}.provider")
         for name in ("path", "version"):
             if made.pop(name, None):
-                result.note(f"spec.provider.{name}", "it is of stores, and did nothing here")
+                result.note(f"{path}.provider.{name}", "it is of stores, and did nothing here")
         fields["provider"] = made
     return fields
 

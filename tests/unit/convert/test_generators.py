@@ -44,6 +44,15 @@ PASSWORD = {
 }
 
 
+DYNAMIC = {
+    "path": "database/creds/app",
+    "provider": {
+        "server": "https://vault.example.com:8200",
+        "auth": {"tokenSecretRef": {"name": "vault", "key": "token"}},
+    },
+}
+
+
 def test_a_password_is_the_same_here() -> None:
     made = generator("Password", PASSWORD)
     assert made.remarks == []
@@ -54,6 +63,20 @@ def test_a_password_is_the_same_here() -> None:
     )
     assert made.body["spec"] == {"generator": {"password": PASSWORD}}
     parse_generator(made.body["spec"]["generator"], cluster_scoped=False)
+
+
+def test_a_dynamic_secret_of_vault_is_of_the_one_kind() -> None:
+    made = generator("VaultDynamicSecret", DYNAMIC)
+    assert made.body is not None
+    assert made.body["spec"] == {"generator": {"vaultDynamic": DYNAMIC}}
+    parse_generator(made.body["spec"]["generator"], cluster_scoped=False)
+
+
+def test_the_paths_of_remarks_are_those_of_the_part() -> None:
+    part = {**DYNAMIC, "retrySettings": {"maxRetries": 3}}
+    given = {"kind": "VaultDynamicSecret", "generator": {"vaultDynamicSecretSpec": part}}
+    paths = [one.path for one in generator("ClusterGenerator", given).remarks]
+    assert "spec.generator.vaultDynamicSecretSpec.retrySettings" in paths
 
 
 @pytest.mark.parametrize("spec", [None, {}])
@@ -68,6 +91,7 @@ def test_a_uuid_is_the_same_here(spec: dict[str, Any] | None) -> None:
     [
         ("Password", "passwordSpec", {"length": 12}, {"password": {"length": 12}}),
         ("UUID", "uuidSpec", {}, {"uuid": {}}),
+        ("VaultDynamicSecret", "vaultDynamicSecretSpec", DYNAMIC, {"vaultDynamic": DYNAMIC}),
     ],
 )
 def test_a_cluster_generator_names_its_kind(
@@ -110,6 +134,13 @@ def test_what_was_made_at_each_refresh_is_made_at_that_age() -> None:
     body = {**made.body, "metadata": {"name": "app", "namespace": "shop", "uid": "u"}}
     record = parse_external_secret(body)
     assert (record.problem, str(record.generators[0])) == ("", "Generator shop/random")
+
+
+def test_a_lease_is_not_replaced_at_the_interval() -> None:
+    made = uses("VaultDynamicSecret", refreshInterval="1h")
+    assert made.body is not None
+    assert "rotation" not in made.body["spec"]
+    assert [one.path for one in made.remarks] == ["spec.refreshInterval"]
 
 
 @pytest.mark.parametrize(

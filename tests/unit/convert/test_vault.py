@@ -145,7 +145,7 @@ def dynamic(**spec: Any) -> tuple[dict[str, Any], Result]:
     result = Result({"kind": "VaultDynamicSecret"})
     provider = {"server": "https://vault.example.com", "auth": {"tokenSecretRef": REF}}
     given = {"path": "/database/creds/app", "provider": provider, **spec}
-    return convert_dynamic(given, "Generator", result), result
+    return convert_dynamic(given, "Generator", "spec", result), result
 
 
 def test_a_dynamic_secret_is_the_same_here() -> None:

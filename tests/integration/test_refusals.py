@@ -7,6 +7,7 @@ import copy
 import json
 import re
 from collections.abc import Iterator
+from enum import Enum
 from typing import Any
 
 import pytest
@@ -19,7 +20,18 @@ from testbed.cluster import Cluster, CommandError
 from testbed.operator import REPOSITORY
 
 Body = dict[str, Any]
-ABSENT = object()
+
+
+class _Absent(Enum):
+    """What takes a field out; its text is the same in each process that collects the tests."""
+
+    ABSENT = "absent"
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+ABSENT = _Absent.ABSENT
 
 EXTERNAL_SECRET = manifests.external_secret(
     "NAMESPACE",

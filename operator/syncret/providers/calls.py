@@ -19,6 +19,7 @@ from functools import partial
 from typing import Final, TypeVar
 
 from syncret.providers.base import CallObserver
+from syncret.providers.outcomes import outcome_word
 
 T = TypeVar("T")
 
@@ -47,7 +48,7 @@ class Calls:
         operation: str,
         call: Callable[[], T],
         *,
-        outcome: Callable[[T], str],
+        outcome: Callable[[T], str] = outcome_word,
         unless: Callable[[], bool] = lambda: False,
     ) -> T | None:
         """The result of ``call`` in a thread; None if ``unless`` holds when its turn has come.

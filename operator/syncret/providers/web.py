@@ -30,7 +30,8 @@ from syncret.errors import (
     ProviderUnavailable,
     Throttled,
 )
-from syncret.providers.base import CallObserver, NotFound
+from syncret.providers.base import CallObserver
+from syncret.providers.outcomes import outcome_word
 
 T = TypeVar("T")
 
@@ -233,22 +234,6 @@ def busy(answer: Answer, place: str) -> ProviderError | None:
             "it lasts, check its state and the proxies."
         )
     return None
-
-
-def outcome_word(result: object) -> str:
-    """The metric's word for what became of a call."""
-    match result:
-        case NotFound():
-            return "not_found"
-        case AccessDenied():
-            return "denied"
-        case Throttled():
-            return "throttled"
-        case ProviderTimeout():
-            return "timeout"
-        case ProviderError():
-            return "error"
-    return "ok"
 
 
 def trust(ca: bytes | None = None, *, cert: bytes = b"", key: bytes = b"") -> ssl.SSLContext:

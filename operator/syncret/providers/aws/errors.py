@@ -306,23 +306,6 @@ def _rejected(code: str, call: Call) -> ProviderRejected:
     return ProviderRejected(f"{call.doing} is refused: correct the key or the version.")
 
 
-def outcome_word(result: object) -> str:
-    """The metric's word for what became of a call."""
-    match result:
-        case NotFound():
-            return "not_found"
-        case AccessDenied():
-            return "denied"
-        case Throttled():
-            return "throttled"
-        case ProviderTimeout():
-            return "timeout"
-        case ProviderError():
-            return "error"
-        case _:
-            return "ok"
-
-
 @dataclass(frozen=True, slots=True)
 class Refusal:
     """What AWS said with an error: read here, and never passed on."""

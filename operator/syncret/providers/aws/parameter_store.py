@@ -22,7 +22,7 @@ from typing import Any, Final, TypeVar
 from syncret.errors import AccessDenied, ProviderError, ProviderRejected
 from syncret.providers.aws import parameter_search, parameters
 from syncret.providers.aws.client import AwsClient
-from syncret.providers.aws.errors import STORE_WIDE, Call, failure, not_understood, outcome_word
+from syncret.providers.aws.errors import STORE_WIDE, Call, failure, not_understood
 from syncret.providers.aws.pace import Pace
 from syncret.providers.aws.tags import tags_json
 from syncret.providers.base import (
@@ -120,7 +120,7 @@ class ParameterStoreClient(AwsClient):
         self, operation: str, call: Callable[[], T], unless: Callable[[], bool] = lambda: False
     ) -> T | None:
         await self._pace.turn()
-        return await self._calls.run(operation, call, outcome=outcome_word, unless=unless)
+        return await self._calls.run(operation, call, unless=unless)
 
     async def _read_batch(self, fetch: Fetching, batch: Mapping[str, Ref], known: Known) -> None:
         left = dict(batch)

@@ -29,7 +29,6 @@ from syncret.providers.aws.errors import (
     Call,
     failure,
     not_understood,
-    outcome_word,
     service_failure,
 )
 from syncret.providers.aws.rotation import ROTATE, rotate
@@ -91,15 +90,15 @@ class SecretsManagerClient(AwsClient):
                 group.create_task(self._read_one(fetch, ref))
 
     async def _search(self, query: Query, page: str) -> Found | Outcome | None:
-        return await self._calls.run(LIST, partial(self._list, query, page), outcome=outcome_word)
+        return await self._calls.run(LIST, partial(self._list, query, page))
 
     async def _try(self) -> Outcome | None:
         key = self._prefix + CHECK_KEY
-        return await self._calls.run(GET, partial(self._get, key, {}), outcome=outcome_word)
+        return await self._calls.run(GET, partial(self._get, key, {}))
 
     async def rotate(self, key: str, *, token: str) -> str:
         call = partial(rotate, self._boto, self._place, self._behind_prefix(key), token)
-        version = await self._within(self._calls.run(ROTATE, call, outcome=outcome_word))
+        version = await self._within(self._calls.run(ROTATE, call))
         if isinstance(version, str):
             return version
         raise version or not_understood(self._place)
@@ -115,7 +114,7 @@ class SecretsManagerClient(AwsClient):
                 fetch.add(ref, malformed.with_traceback(None))
                 return
             call = partial(self._get, ref.key, version)
-        outcome = await self._calls.run(operation, call, outcome=outcome_word, unless=fetch.ended)
+        outcome = await self._calls.run(operation, call, unless=fetch.ended)
         if isinstance(outcome, STORE_WIDE):
             fetch.end(outcome)
         elif outcome is not None:
@@ -128,7 +127,6 @@ class SecretsManagerClient(AwsClient):
             page = await self._calls.run(
                 BATCH_GET,
                 partial(self._get_batch, batch, token),
-                outcome=outcome_word,
                 unless=lambda: fetch.ended() or self._batch_denied,
             )
             if isinstance(page, STORE_WIDE):

@@ -23,7 +23,6 @@ from syncret.providers.aws.errors import (
     failure,
     is_denied,
     not_understood,
-    outcome_word,
     why_refused,
 )
 from syncret.providers.aws.keys import Keys
@@ -109,9 +108,7 @@ class Login:
     async def _run(
         self, operation: str, call: Callable[[], Keys | ProviderError]
     ) -> Keys | ProviderError:
-        return await self._calls.run(operation, call, outcome=outcome_word) or not_understood(
-            self._place
-        )
+        return await self._calls.run(operation, call) or not_understood(self._place)
 
     # What runs in threads.
 

@@ -23,7 +23,6 @@ from syncret.providers.azurekv.errors import (
     check_denied,
     failure,
     not_understood,
-    outcome_word,
     timed_out,
 )
 from syncret.providers.azurekv.objects import Address, Kind
@@ -42,6 +41,7 @@ from syncret.providers.base import (
     SecretValue,
 )
 from syncret.providers.fetching import Fetching
+from syncret.providers.outcomes import outcome_word
 
 T = TypeVar("T")
 

@@ -168,23 +168,6 @@ def busy(status: int, headers: Mapping[str, Any], place: str) -> ProviderError |
     return None
 
 
-def outcome_word(result: object) -> str:
-    """The metric's word for what became of a call."""
-    match result:
-        case NotFound():
-            return "not_found"
-        case AccessDenied():
-            return "denied"
-        case Throttled():
-            return "throttled"
-        case ProviderTimeout():
-            return "timeout"
-        case ProviderError():
-            return "error"
-        case _:
-            return "ok"
-
-
 def _unconnected(cause: BaseException | None, place: str) -> ProviderUnavailable:
     if isinstance(cause, aiohttp.ClientConnectorCertificateError | aiohttp.ClientSSLError):
         return ProviderUnavailable(

@@ -33,7 +33,8 @@ from syncret.providers.fetching import Fetching
 from syncret.providers.file import formats, reading
 from syncret.providers.file.config import FileConfig
 from syncret.providers.file.reading import Content, Outside, Unfit
-from syncret.providers.web import CredentialsRefused, outcome_word, timed_out
+from syncret.providers.outcomes import outcome_word
+from syncret.providers.web import CredentialsRefused, timed_out
 
 T = TypeVar("T")
 
@@ -104,7 +105,7 @@ class FileClient:
         found: Sequence[str] | ProviderError | None
         try:
             async with asyncio.timeout(self._timeout):
-                found = await self._calls.run(LIST, self._names, outcome=outcome_word)
+                found = await self._calls.run(LIST, self._names)
         except TimeoutError:
             found = timed_out(self._config.place)
         if isinstance(found, ProviderError):
@@ -116,7 +117,7 @@ class FileClient:
         found: object
         try:
             async with asyncio.timeout(self._timeout):
-                found = await self._calls.run(LIST, self._names, outcome=outcome_word)
+                found = await self._calls.run(LIST, self._names)
         except TimeoutError:
             found = timed_out(self._config.place)
         if isinstance(found, ProviderError):

@@ -22,9 +22,9 @@ from syncret.providers.gcp.errors import (
     CredentialsRefused,
     failure,
     not_understood,
-    outcome_word,
 )
 from syncret.providers.gcp.tokens import Tokens
+from syncret.providers.outcomes import outcome_word
 
 #: The method of the SDK, and the field of its request that says what it is about.
 _METHODS: Final = {

@@ -166,23 +166,6 @@ def none_enabled(call: Call) -> ProviderRejected:
     )
 
 
-def outcome_word(result: object) -> str:
-    """The metric's word for what became of a call."""
-    match result:
-        case NotFound():
-            return "not_found"
-        case AccessDenied():
-            return "denied"
-        case Throttled():
-            return "throttled"
-        case ProviderTimeout():
-            return "timeout"
-        case ProviderError():
-            return "error"
-        case _:
-            return "ok"
-
-
 def _not_found(text: str, call: Call) -> NotFound | ProviderError:
     if re.match(r"(the )?(consumer )?project\b", text, re.IGNORECASE):
         return ProjectRefused(

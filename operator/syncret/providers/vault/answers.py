@@ -248,23 +248,6 @@ def _rejected(answer: Answer, call: Call) -> ProviderRejected:
     return ProviderRejected(f"{call.doing} is refused: correct the key or the version.")
 
 
-def outcome_word(result: object) -> str:
-    """The metric's word for what became of a call."""
-    match result:
-        case NotFound():
-            return "not_found"
-        case AccessDenied():
-            return "denied"
-        case Throttled():
-            return "throttled"
-        case ProviderTimeout():
-            return "timeout"
-        case ProviderError():
-            return "error"
-        case _:
-            return "ok"
-
-
 def retry_after(text: str | None) -> float | None:
     """What the answer asks us to wait, in seconds. The header's other form, a date, Vault never
     writes."""

@@ -17,7 +17,6 @@ from syncret.providers.vault.answers import (
     NotCaughtUp,
     TokenRefused,
     not_understood,
-    outcome_word,
     problem,
     timed_out,
 )
@@ -87,7 +86,7 @@ class Asking:
             missing = await self.tokens.ready()
             if missing is not None:
                 return lacking(missing)
-            found = await self._calls.run(operation, call, outcome=outcome_word, unless=unless)
+            found = await self._calls.run(operation, call, unless=unless)
             if isinstance(found, NotCaughtUp) and (wait := next(waits, None)) is not None:
                 await asyncio.sleep(wait)
                 continue

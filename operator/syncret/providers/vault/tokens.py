@@ -29,7 +29,6 @@ from syncret.providers.vault.answers import (
     CredentialsRefused,
     TokenRefused,
     not_understood,
-    outcome_word,
     problem,
     timed_out,
 )
@@ -214,7 +213,7 @@ class Tokens:
         try:
             async with asyncio.timeout(self._timing.total):
                 call = await self._login.prepare()
-                lease = await self._calls.run(LOGIN, call, outcome=outcome_word)
+                lease = await self._calls.run(LOGIN, call)
         except TimeoutError:
             lease = timed_out(self._place)
         except ProviderError as error:
@@ -339,7 +338,7 @@ class Tokens:
 
         try:
             async with asyncio.timeout(self._timing.total):
-                answer = await self._calls.run(operation, asked, outcome=outcome_word)
+                answer = await self._calls.run(operation, asked)
         except TimeoutError:
             answer = timed_out(self._place)
         return answer or not_understood(self._place)

@@ -18,11 +18,11 @@ from syncret.providers.aws.errors import (
     Call,
     CredentialsRefused,
     failure,
-    outcome_word,
     service_failure,
 )
 from syncret.providers.aws.services import PARAMETER_STORE, SECRETS_MANAGER, Place
 from syncret.providers.base import NotFound, SecretValue
+from syncret.providers.outcomes import outcome_word
 
 CALL = Call(Place(SECRETS_MANAGER, "eu-central-1"), "GetSecretValue", "team/db")
 PARAMETER = Call(Place(PARAMETER_STORE, "eu-central-1"), "GetParameters", "/team/db")

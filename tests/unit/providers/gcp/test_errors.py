@@ -30,10 +30,10 @@ from syncret.providers.gcp.errors import (
     ProjectRefused,
     damaged,
     failure,
-    outcome_word,
 )
 from syncret.providers.gcp.identity import Grant
 from syncret.providers.gcp.tokens import PAUSE, RENEW, Tokens
+from syncret.providers.outcomes import outcome_word
 
 Code = grpc.StatusCode
 CALL = Call("GCP Secret Manager", ACCESS, "db", "latest")

@@ -1,6 +1,6 @@
 """The contract between the engine and what makes credentials.
 
-A generator is opened as a store is (:class:`syncret.providers.base.Provider` has the rules for its
+A generator is opened as a store is (:class:`syncret.providers.base.Openable` has the rules for its
 spec, its credentials and its identity), but what it gives is made, not read: each call makes
 another credential. So it is the engine that decides when (:mod:`syncret.reconcile.generated`), and
 that keeps what was made; a generator remembers nothing.
@@ -13,17 +13,9 @@ comes back with every later call, perhaps of another process, after years.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from types import MappingProxyType
-from typing import Any, Protocol
+from typing import Protocol
 
-from syncret.providers.base import (
-    CallObserver,
-    CredentialRef,
-    Limits,
-    SecretValue,
-    ServiceAccount,
-    StoreIdentity,
-)
+from syncret.providers.base import Limits, Openable, SecretValue
 
 __all__ = ["Generated", "Generator", "GeneratorClient", "Lease"]
 
@@ -90,26 +82,5 @@ class GeneratorClient(Protocol):
         ...
 
 
-class Generator(Protocol):
-    """A kind of generator: the name of its key in the spec, and how to open one.
-
-    The methods are those of :class:`syncret.providers.base.Provider`.
-    """
-
-    name: str
-
-    def parse(self, spec: Mapping[str, Any], *, cluster_scoped: bool) -> Any: ...
-
-    def credential_refs(self, config: Any) -> Mapping[str, CredentialRef]: ...
-
-    def ambient(self, config: Any) -> bool: ...
-
-    async def open(
-        self,
-        config: Any,
-        credentials: Mapping[str, SecretValue],
-        *,
-        observe: CallObserver,
-        accounts: Mapping[str, ServiceAccount] = MappingProxyType({}),
-        store: StoreIdentity | None = None,
-    ) -> GeneratorClient: ...
+class Generator(Openable[GeneratorClient], Protocol):
+    """A kind of generator, named in ``spec.generator``."""

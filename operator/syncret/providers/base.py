@@ -1,6 +1,6 @@
 """The contract between the engine and an external store.
 
-Two steps: :meth:`Provider.open` turns a store's spec and its resolved credentials into a
+Two steps: :meth:`Openable.open` turns a store's spec and its resolved credentials into a
 :class:`Client`, which is kept and shared by every ExternalSecret that reads the store;
 :meth:`Client.fetch` then reads many keys at once, because the stores that bill and throttle by
 call have batch reads. Property selection, decoding and templates are not the provider's business:
@@ -14,7 +14,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import MappingProxyType
-from typing import Any, Final, NoReturn, Protocol, runtime_checkable
+from typing import Any, Final, NoReturn, Protocol, TypeVar, runtime_checkable
 
 from syncret.api.data import Query
 from syncret.errors import ProviderError
@@ -29,6 +29,7 @@ __all__ = [
     "Known",
     "Limits",
     "NotFound",
+    "Openable",
     "Outcome",
     "Provider",
     "Query",
@@ -274,13 +275,17 @@ class StoreIdentity:
     reader: str = ""
 
 
-class Provider(Protocol):
-    """A kind of store: the name of its key in ``spec.provider``, and how to open one."""
+#: What :meth:`Openable.open` gives: the client of a store, or of a generator.
+OpenedT_co = TypeVar("OpenedT_co", covariant=True)
+
+
+class Openable(Protocol[OpenedT_co]):
+    """A kind of store or generator: the name of its key in the spec, and how to open one."""
 
     name: str
 
     def parse(self, spec: Mapping[str, Any], *, cluster_scoped: bool) -> Any:
-        """``spec.provider.<name>`` as a frozen record; raises SpecInvalid with the field's path."""
+        """What is under that key as a frozen record; raises SpecInvalid with the field's path."""
         ...
 
     def credential_refs(self, config: Any) -> Mapping[str, CredentialRef]:
@@ -302,10 +307,14 @@ class Provider(Protocol):
         observe: CallObserver,
         accounts: Mapping[str, ServiceAccount] = MappingProxyType({}),
         store: StoreIdentity | None = None,
-    ) -> Client:
+    ) -> OpenedT_co:
         """Opens the store, which then stays open for as long as its credentials are the same.
 
         ``credentials`` has the values of Secrets and ConfigMaps, ``accounts`` the ServiceAccounts,
         by the names of :meth:`credential_refs`. Whatever expires, the client renews.
         """
         ...
+
+
+class Provider(Openable[Client], Protocol):
+    """A kind of store, named in ``spec.provider``."""

@@ -82,6 +82,10 @@ def foreign_secret(site: Site, **metadata: Any) -> None:
 
 def use_cluster_store(site: Site) -> None:
     admit(site, site.world.namespace)
+    # Two watches have no order: an ExternalSecret seen first is told that there is no store.
+    site.world.wait(
+        lambda: site.world.ready(site.shared, "ClusterSecretStore"), "the store is known"
+    )
     site.spec(secretStoreRef={"name": site.shared, "kind": "ClusterSecretStore"})
 
 

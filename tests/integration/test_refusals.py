@@ -464,7 +464,7 @@ REFUSED: list[Refusal] = [
     (
         "es",
         {"spec.rotation": {"class": "database", "revokeAfter": "1h"}},
-        'unknown field "spec.rotation.revokeAfter"',
+        "revokeAfter is about credentials that a generator makes",
     ),
     *(
         (

@@ -154,6 +154,14 @@ async def test_a_directory_that_leads_out_is_refused(files: FileHarness) -> None
         await client.check()
 
 
+async def test_a_name_that_is_no_text_keeps_no_other_from_being_found(files: FileHarness) -> None:
+    files.put("höflich 秘密", b"1")
+    (files.path / os.fsdecode(b"\xff")).write_text("2")
+    client = await files.open(Observations())
+    assert (await client.find(Query())).keys == ("höflich 秘密", "there")
+    await client.check()
+
+
 async def test_what_is_no_file_is_not_waited_for(files: FileHarness) -> None:
     os.mkfifo(files.path / "pipe")
     (files.path / "folder").mkdir()

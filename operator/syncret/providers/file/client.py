@@ -244,7 +244,7 @@ class FileClient:
                     "what its links lead to inside (--file-store-roots)."
                 )
             case Unfit():
-                return ProviderRejected(f"{what} {error}: correct the path.")
+                return ProviderRejected(f"{what} {error}.")
             case FileNotFoundError():
                 return ProviderUnavailable(
                     f"{what} does not exist: mount or create it, or correct the path."

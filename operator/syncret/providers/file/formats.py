@@ -5,13 +5,16 @@ Errors say the line and what is wrong with it, and never quote it.
 ``.env`` files have no standard. Here: ``KEY=value``, ``export`` before it or not; ``#`` begins a
 comment at the beginning of a line and, after a blank, in a value without quotes; values in single
 quotes are taken as they are; in double quotes a backslash and one of ``nrt"$`` or a backslash is an
-escape; both may go over several lines. ``$VAR`` is not replaced: what a file says must not
-depend on the environment of whoever reads it.
+escape; both may go over several lines. Lines may end as Windows ends them, also those within
+quotes. ``$VAR`` is not replaced: what a file says must not depend on the environment of whoever
+reads it.
+
+A key that is there twice is an error in all of them: which of the two is meant, nobody knows.
 """
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Final
 
@@ -28,6 +31,10 @@ _ESCAPES: Final = {"n": "\n", "r": "\r", "t": "\t"}
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
+class Malformed(Exception):
+    """What is wrong with a file, in words that follow its name; quotes nothing."""
+
+
 class _AsWritten(_LOADER):  # type: ignore[misc] # ships without annotations
     """Takes numbers, dates and words such as "on" for the texts that they are in the file."""
 
@@ -36,21 +43,29 @@ class _AsWritten(_LOADER):  # type: ignore[misc] # ships without annotations
         for first, found in _LOADER.yaml_implicit_resolvers.items()
     }
 
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> Any:
+        found = super().construct_mapping(node, deep=deep)
+        if len(found) < len(node.value):
+            raise Malformed(f"line {node.start_mark.line + 1} begins a mapping {_TWICE}")
+        return found
 
-class Malformed(Exception):
-    """What is wrong with a file, in words that follow its name; quotes nothing."""
+
+#: Of mappings and objects.
+_TWICE: Final = "that has a key twice"
 
 
 def env(text: str) -> dict[str, bytes]:
     """The variables of a ``.env`` file. Raises Malformed."""
+    text = text.replace("\r\n", "\n")
     found: dict[str, bytes] = {}
-    position = 0
+    position, line, counted = 0, 1, 0
     while position < len(text):
         empty = _EMPTY.match(text, position)
         if empty is not None:
             position = empty.end()
             continue
-        line = text.count("\n", 0, position) + 1
+        line += text.count("\n", counted, position)
+        counted = position
         name = _NAME.match(text, position)
         if name is None:
             raise Malformed(f"line {line} is not KEY=value")
@@ -96,7 +111,11 @@ def json_object(text: str) -> dict[str, bytes]:
     broken = ""
     document: Any = None
     try:
-        document = json.loads(text, parse_float=Decimal)
+        document = json.loads(
+            text, parse_float=Decimal, parse_constant=_no_number, object_pairs_hook=_once
+        )
+    except Malformed as error:
+        broken = str(error)
     except json.JSONDecodeError as error:
         broken = f"line {error.lineno} is not JSON"
     except (ValueError, RecursionError, ArithmeticError):
@@ -104,6 +123,18 @@ def json_object(text: str) -> dict[str, bytes]:
     if broken:
         raise Malformed(broken)
     return _fields(document)
+
+
+def _no_number(_: str) -> None:
+    """JSON has no NaN and no Infinity, which Python reads."""
+    raise ValueError
+
+
+def _once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise Malformed(f"it has an object {_TWICE}")
+    return found
 
 
 def yaml_mapping(text: str) -> dict[str, bytes]:
@@ -116,6 +147,8 @@ def yaml_mapping(text: str) -> dict[str, bytes]:
             broken = "it has aliases (*), which are not supported"
         else:
             document = yaml.load(text, Loader=_AsWritten)  # noqa: S506 - a safe loader
+    except Malformed as error:
+        broken = str(error)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         broken = f"line {mark.line + 1} is not YAML" if mark is not None else "it is not YAML"
@@ -132,7 +165,11 @@ def _fields(document: Any) -> dict[str, bytes]:
     if not all(isinstance(key, str) for key in document):
         raise Malformed("it has a key that is not text")
     # null counts as missing: nothing useful can be written for it.
-    return {key: _text(value) for key, value in document.items() if value is not None}
+    try:
+        return {key: _text(value) for key, value in document.items() if value is not None}
+    except (ValueError, RecursionError, ArithmeticError):
+        pass
+    raise Malformed("it is nested too deeply, or holds a number out of all bounds")
 
 
 def _text(value: Any) -> bytes:
@@ -140,6 +177,6 @@ def _text(value: Any) -> bytes:
         return value.encode("utf-8", "surrogatepass")
     if isinstance(value, Decimal):
         return str(value).encode()
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str).encode(
-        "utf-8", "surrogatepass"
-    )
+    return json.dumps(
+        value, ensure_ascii=False, separators=(",", ":"), default=float, allow_nan=False
+    ).encode("utf-8", "surrogatepass")

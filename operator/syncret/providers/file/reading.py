@@ -15,6 +15,8 @@ from typing import Final
 #: Bytes of a file. The data of a Secret are at most one MiB.
 MAX_BYTES: Final = 4 * 1024 * 1024
 
+_TOO_LARGE: Final = f"is larger than {MAX_BYTES} bytes: correct the path, or divide the file"
+
 #: Never read, whatever the settings say: here are the operator's own credentials and memory.
 FORBIDDEN: Final = tuple(
     Path(one)
@@ -42,7 +44,7 @@ class Outside(Exception):
 
 
 class Unfit(Exception):
-    """Not a file that is read; the message follows its name."""
+    """Not a file that is read; the message follows its name, and says what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,16 +71,16 @@ def read(path: Path, roots: Sequence[Path], *, look_only: bool = False) -> Conte
             raise Outside
         found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode):
-            raise Unfit("is not a file")
+            raise Unfit("is not a file: correct the path or the format")
         if found.st_size > MAX_BYTES:
-            raise Unfit(f"is larger than {MAX_BYTES} bytes")
+            raise Unfit(_TOO_LARGE)
         version = f"{found.st_mtime_ns:x}-{found.st_size:x}"
         if look_only:
             return Content(version, found.st_mtime)
         with os.fdopen(os.dup(descriptor), "rb") as file:
             data = file.read(MAX_BYTES + 1)
         if len(data) > MAX_BYTES:
-            raise Unfit(f"is larger than {MAX_BYTES} bytes")
+            raise Unfit(_TOO_LARGE)
         return Content(version, found.st_mtime, data)
     finally:
         os.close(descriptor)
@@ -87,8 +89,8 @@ def read(path: Path, roots: Sequence[Path], *, look_only: bool = False) -> Conte
 def names(directory: Path, roots: Sequence[Path]) -> list[str]:
     """The files under a directory, relative to it, sorted. Raises OSError, Outside, Unfit.
 
-    Names that begin with ".." are the kubelet's own. Links to directories are not followed: they
-    could lead in a circle.
+    Names that begin with ".." are the kubelet's own, and no key can say one that is not UTF-8.
+    Links to directories are not followed: they could lead in a circle.
     """
     if not allowed(directory.resolve(), roots):
         raise Outside
@@ -97,14 +99,14 @@ def names(directory: Path, roots: Sequence[Path]) -> list[str]:
     while pending:
         with os.scandir(pending.pop()) as entries:
             for entry in entries:
-                if entry.name.startswith(".."):
+                if entry.name.startswith("..") or not _is_text(entry.name):
                     continue
                 if entry.is_dir(follow_symlinks=False):
                     pending.append(Path(entry.path))
                 elif entry.is_file() and allowed(Path(entry.path).resolve(), roots):
                     found.append(str(Path(entry.path).relative_to(directory)))
                 if len(found) + len(pending) > MOST_FILES:
-                    raise Unfit(f"has more than {MOST_FILES} files")
+                    raise Unfit(f"has more than {MOST_FILES} files: name a directory with fewer")
     return sorted(found)
 
 
@@ -114,6 +116,14 @@ def is_empty(directory: Path, roots: Sequence[Path]) -> bool:
         raise Outside
     with os.scandir(directory) as entries:
         return next(iter(entries), None) is None
+
+
+def _is_text(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _opened(descriptor: int, path: Path) -> Path:

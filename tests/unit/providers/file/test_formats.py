@@ -1,5 +1,7 @@
 """``.env``, JSON and YAML files: what is in them, and what is said where it is broken."""
 
+import time
+
 import pytest
 
 from syncret.errors import SpecInvalid
@@ -24,6 +26,7 @@ from syncret.providers.file.config import parse_config
         ("A='a # b $X \\n' # why", {"A": b"a # b $X \\n"}),
         ('A="a \\"b\\" \\n\\t\\\\ \\$ \\x"', {"A": b'a "b" \n\t\\ $ \\x'}),
         ('A="first\nsecond"\nB=2', {"A": b"first\nsecond", "B": b"2"}),
+        ('A="first\r\nsecond"\r\nB=2\r\n', {"A": b"first\nsecond", "B": b"2"}),
         ("A='first\nsecond'", {"A": b"first\nsecond"}),
         ("A=$HOME ${X}", {"A": b"$HOME ${X}"}),
         ("a.b-c=ü", {"a.b-c": "ü".encode()}),
@@ -58,6 +61,40 @@ def test_a_long_line_costs_no_more_than_its_length() -> None:
         formats.env('A="' + "\\" * 200_001)
 
 
+def test_many_lines_cost_no_more_than_their_number() -> None:
+    """Counted from the beginning for each, they took five minutes."""
+    text = "".join(f"A{number}=x\n" for number in range(300_000))
+    began = time.process_time()
+    assert len(formats.env(text)) == 300_000
+    assert time.process_time() - began < 30
+    with pytest.raises(formats.Malformed, match="line 300001 is"):
+        formats.env(f"{text}hunter2")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('{"a": 1, "a": 2}', "a key twice"),
+        ('{"a": {"b": "hunter2", "b": 2}}', "a key twice"),
+        ('{"a": NaN}', "is not JSON"),
+        ('{"a": [1e999]}', "out of all bounds"),
+        ('{"a": hunter2}', "line 1 is not JSON"),
+        ('{"a":' * 5000, "is not JSON"),
+    ],
+)
+def test_broken_json(text: str, said: str) -> None:
+    with pytest.raises(formats.Malformed) as raised:
+        formats.json_object(text)
+    assert said in str(raised.value)
+    assert "hunter2" not in str(raised.value)
+
+
+def test_numbers_in_json_stay_numbers() -> None:
+    assert formats.json_object('{"a": {"b": [1.5, 2, true, null]}}') == {
+        "a": b'{"b":[1.5,2,true,null]}'
+    }
+
+
 def test_json_and_yaml_have_the_same_fields() -> None:
     expected = {"a": b"text", "n": b"1.10", "t": b"true", "o": b'{"x":["y"]}'}
     assert (
@@ -82,6 +119,8 @@ def test_yaml_scalars_are_as_they_are_written() -> None:
     ("text", "said"),
     [
         ("a: &x [1]\nb: *x", "aliases"),
+        ("a: 1\nb: 2\na: hunter2", "a key twice"),
+        ("a:\n  b: 1\n  b: 2", "line 2 begins a mapping that has a key twice"),
         ("a: [hunter2", "is not YAML"),
         ("!!python/object/apply:os.system ['true']", "is not YAML"),
         ("- a", "not an object with keys"),

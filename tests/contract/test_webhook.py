@@ -4,10 +4,11 @@ import socket
 from collections.abc import Iterator
 
 import pytest
+from aiohttp.resolver import ThreadedResolver
 
 from contract.harness import Observations
 from contract.opened import bytes_of, fresh
-from contract.proxy import Reply
+from contract.proxy import Proxy, Reply
 from contract.webhook import WebhookHarness
 from syncret.errors import AccessDenied, ProviderError, ProviderRejected, StoreInvalid
 from syncret.providers.base import NotFound, Query, Ref, SecretValue, Unchanged
@@ -197,6 +198,44 @@ async def test_a_listed_name_that_leads_here_is_not_called(webhook: WebhookHarne
             assert webhook.requests == 0, "no connection was made"
     assert "leads to an address that is not public" in outcomes[False].message
     assert "refused the credentials" in outcomes[True].message, "it was called"
+
+
+async def test_a_connection_is_refused_whatever_the_resolver_says(
+    webhook: WebhookHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A name may lead elsewhere between two questions: what counts is where a socket goes."""
+    monkeypatch.setattr(
+        "syncret.providers.webhook.provider.CheckedResolver", lambda _: ThreadedResolver()
+    )
+    port = webhook.proxy.url.rpartition(":")[2]
+    provider = WebhookProvider(Bounds.of(webhook_hosts=[f"http://localhost:{port}"]))
+    config = provider.parse(
+        {"url": f"http://localhost:{port}/{{{{ key }}}}", "notFoundStatus": 404},
+        cluster_scoped=False,
+    )
+    client = await provider.open(config, {}, observe=Observations())
+    with pytest.raises(ProviderRejected, match="an address that is not public"):
+        await client.check()
+    await client.close()
+    assert webhook.requests == 0
+
+
+async def test_proxies_of_the_environment_are_passed_over(
+    webhook: WebhookHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a proxy sends a request on to, nobody can hold against the list."""
+    elsewhere = Proxy(webhook.api.url)
+    for name in ("http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "ALL_PROXY"):
+        monkeypatch.setenv(name, elsewhere.url)
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    try:
+        client = await webhook.open(Observations())
+        await client.check()
+        await client.close()
+    finally:
+        elsewhere.close()
+    assert (webhook.requests, elsewhere.requests) == (1, [])
 
 
 def test_the_last_look_is_at_the_address_itself() -> None:

@@ -39,6 +39,11 @@ _ENTRY: Final = re.compile(
 )
 #: Public by the registries' tables, and yet the host of clouds: Azure's and Alibaba's metadata.
 _METADATA: Final = (ip_address("168.63.129.16"), ip_address("100.100.100.200"))
+#: Held back for protocols, so nobody's server is there, and Oracle's metadata are (192.0.0.192).
+_PROTOCOLS: Final = ip_network("192.0.0.0/24")
+#: All of IPv6 that is given out to networks. What lies outside is local, or a way to write an
+#: address of IPv4 ("::127.0.0.1", "::ffff:0:127.0.0.1"), or not in use.
+_UNICAST: Final = ip_network("2000::/3")
 #: Addresses of IPv6 that hold one of IPv4, which a gateway of the network may deliver to.
 _NAT64: Final = (ip_network("64:ff9b::/96"), ip_network("64:ff9b:1::/48"))
 
@@ -156,9 +161,11 @@ def is_host(host: str) -> bool:
 
 
 def _is_public(address: Address) -> bool:
-    if isinstance(address, IPv6Address) and address.is_site_local:  # given up, and still routed
-        return False
-    return address.is_global and not address.is_multicast and address not in _METADATA
+    if isinstance(address, IPv6Address):
+        given_out = address in _UNICAST or address in _NAT64[0]
+    else:
+        given_out = address not in _PROTOCOLS and address not in _METADATA
+    return given_out and address.is_global and not address.is_multicast
 
 
 def _inner(address: Address) -> list[Address]:

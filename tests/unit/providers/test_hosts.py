@@ -5,7 +5,7 @@ from ipaddress import ip_address
 import pytest
 
 from syncret.errors import SpecInvalid
-from syncret.providers.hosts import Hosts, is_host
+from syncret.providers.hosts import CheckedResolver, Hosts, is_host
 from syncret.providers.web import AddressRefused
 
 HOSTS = Hosts.parse(
@@ -71,6 +71,7 @@ PRIVATE = [
     "168.63.129.16",  # Azure's
     "169.254.169.254",  # most others'
     "169.254.170.2",
+    "192.0.0.192",  # Oracle's
     "192.0.2.1",
     "224.0.0.1",
     "255.255.255.255",
@@ -84,7 +85,12 @@ PRIVATE = [
     "::ffff:169.254.169.254",
     "::ffff:127.0.0.1",
     "64:ff9b::a9fe:a9fe",  # NAT64 of 169.254.169.254
+    "64:ff9b:1::a9fe:a9fe",  # the same by a gateway of the network's own
     "2002:a9fe:a9fe::1",  # 6to4 of it
+    "::169.254.169.254",
+    "::127.0.0.1",
+    "::ffff:0:127.0.0.1",
+    "4000::1",
 ]
 
 
@@ -98,9 +104,25 @@ def test_an_address_that_is_not_public_is_refused(address: str) -> None:
     assert address not in raised.value.sentence.replace("api.example.com", "")
 
 
-@pytest.mark.parametrize("address", ["1.1.1.1", "93.184.216.34", "2606:4700:4700::1111"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        "1.1.1.1",
+        "93.184.216.34",
+        "2606:4700:4700::1111",
+        "64:ff9b::1.1.1.1",  # what a network without IPv4 gives for a server that has nothing else
+    ],
+)
 def test_a_public_address_is_not(address: str) -> None:
     Hosts().check("api.example.com", address)
+
+
+async def test_a_name_is_held_against_the_list_when_it_is_looked_up() -> None:
+    resolver = CheckedResolver(Hosts())
+    with pytest.raises(AddressRefused):
+        await resolver.resolve("localhost", 80)
+    found = await CheckedResolver(Hosts.parse(["127.0.0.0/8"])).resolve("localhost", 80)
+    assert {one["host"] for one in found} == {"127.0.0.1"}
 
 
 def test_a_listed_network_and_a_listed_address_are_reached() -> None:

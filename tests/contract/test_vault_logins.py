@@ -150,6 +150,10 @@ async def test_a_jwt_out_of_a_secret(stores: Stores, jwt_mount: str, keys: Keys)
     wrong = await stores({"jwt": auth}, {"jwt": keys.token(["another"])})
     with pytest.raises(AccessDenied, match=r"refused the credentials of .*jwt.*audiences"):
         await wrong.client.check()
+    for skew in (-7200, 7200):
+        other = await stores({"jwt": auth}, {"jwt": keys.token(["vault"], skew=skew)})
+        with pytest.raises(AccessDenied, match="has not expired and the clocks agree"):
+            await other.client.check()
     unnamed = {"path": jwt_mount, "secretRef": SELECTOR}
     await works(await stores({"jwt": unnamed}, {"jwt": keys.token(["vault"])}))
 

@@ -1,6 +1,9 @@
 """What states of a Vault, and what stands before it, look like to those who read."""
 
+import base64
+import ssl
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -106,6 +109,28 @@ async def test_a_standby_may_send_a_request_on_once(vault: VaultHarness, stores:
         standby.close()
 
 
+async def test_no_request_is_sent_on_without_encryption(
+    vault: VaultHarness, stores: Stores
+) -> None:
+    authority = vault.vault.authority
+    shown = authority.server("standby")
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(shown.cert, shown.key)
+    standby = Proxy(vault.vault.address, tls=tls)
+    standby.rules = [
+        lambda request: Reply(307, b"", {"Location": f"{vault.proxy.url}{request.path}"})
+    ]
+    try:
+        bundle = base64.b64encode(authority.ca.read_bytes()).decode()
+        opened = await stores.with_token(server=standby.url, caBundle=bundle)
+        with pytest.raises(ProviderRejected, match="another address"):
+            await opened.client.check()
+    finally:
+        standby.close()
+    assert len(standby.requests) == 1
+    assert vault.requests == 0
+
+
 async def test_headers_and_namespaces_are_sent(vault: VaultHarness, stores: Stores) -> None:
     """The free edition of Vault, which runs here, passes over namespaces."""
     opened = await stores.with_token(namespace="team/payments", headers={"X-Route": "blue"})
@@ -126,13 +151,16 @@ async def test_an_answer_without_end_is_cut_off(vault: VaultHarness, stores: Sto
 
 
 async def test_the_environment_of_vaults_tools_is_passed_over(
-    vault: VaultHarness, stores: Stores, monkeypatch: pytest.MonkeyPatch
+    vault: VaultHarness, stores: Stores, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("VAULT_ADDR", "http://127.0.0.1:1")
     monkeypatch.setenv("VAULT_TOKEN", "hvs.fake-token-of-the-environment")
     monkeypatch.setenv("VAULT_NAMESPACE", "elsewhere")
+    (tmp_path / "netrc").write_text("machine 127.0.0.1 login nobody password fake")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
     opened = await stores.with_app_role({"token_ttl": "1h"})
     await opened.client.check()
+    assert all("Authorization" not in one.headers for one in vault.proxy.requests)
     assert all("X-Vault-Namespace" not in one.headers for one in vault.proxy.requests)
     assert all("fake" not in token for token in stores.tokens())
 

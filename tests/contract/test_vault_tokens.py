@@ -12,11 +12,13 @@ from typing import Any
 import pytest
 
 from contract.opened import Opened, fresh
-from contract.proxy import Hang
+from contract.proxy import Hang, Reply
 from contract.vault import VaultHarness, error_reply
 from contract.vaultstores import BRISK, SELECTOR, Stores, stores, until
+from support.clock import FakeClock
 from syncret.errors import AccessDenied, ProviderRejected, ProviderUnavailable
 from syncret.providers.base import Ref, SecretValue
+from syncret.providers.vault.provider import VaultProvider
 from testbed.vault import VaultError
 
 __all__ = ["stores"]
@@ -280,6 +282,25 @@ async def test_a_given_token_without_end_is_looked_up_once(
     await until(lambda: stores.asked("lookup-self") == 1, "the look")
     assert await reads(opened, key)
     assert stores.asked("renew-self") == 0
+
+
+@pytest.mark.parametrize(
+    "answer", [error_reply(503), Reply(200, b"<html>It works!</html>")], ids=["fails", "not-vault"]
+)
+async def test_a_given_token_is_looked_up_less_and_less_while_vault_fails(
+    vault: VaultHarness, stores: Stores, key: str, answer: Reply
+) -> None:
+    clock = FakeClock()
+    provider = VaultProvider(timing=replace(BRISK, look=5.0), clock=clock)
+    opened = await stores.with_token(provider=provider)
+    assert await reads(opened, key)
+    vault.fault = lambda request: answer if request.path.endswith("lookup-self") else None
+    waits = []
+    for _ in range(8):
+        await until(lambda: clock.due is not None, "the next look is planned")
+        waits.append((clock.due or 0.0) - clock.now)
+        clock.advance(waits[-1])
+    assert waits == [5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 300.0, 300.0]
 
 
 # The end

@@ -37,6 +37,11 @@ class FakeClock:
         heapq.heappush(self._timers, (when, next(self._numbers), timer))
         return timer
 
+    @property
+    def due(self) -> float | None:
+        """When the next timer fires; None if there is none."""
+        return min((when for when, _, timer in self._timers if not timer.cancelled), default=None)
+
     def advance(self, seconds: float) -> None:
         """Moves on, firing every timer at its time."""
         end = self.now + seconds

@@ -182,7 +182,8 @@ def _failure(error: Exception, place: str) -> ProviderError:
     match error:
         case aiohttp.ClientSSLError() | aiohttp.ClientConnectorCertificateError():
             return ProviderUnavailable(
-                f"No trusted TLS connection to {place} comes about: check the address, and the "
+                f"No trusted TLS connection to {place[:1].lower()}{place[1:]} comes about: check "
+                "the address, that its certificate is for that name and has not expired, and the "
                 "certificate authority that the store names."
             )
         case aiohttp.ClientConnectorError():

@@ -256,5 +256,10 @@ def retry_after(text: str | None) -> float | None:
     return min(float(text), MAX_RETRY_AFTER)
 
 
+def seconds_of(given: object) -> float:
+    """A length of time in an answer; nought where it is none."""
+    return float(given) if isinstance(given, int) and given > 0 else 0.0
+
+
 def _short(text: str) -> str:
     return text if len(text) <= 200 else f"{text[:200]}…"

@@ -124,6 +124,11 @@ def _server(fields: Fields) -> str:
         _ = urlsplit(server).port
     except ValueError:  # a port over 65535, or no address between the brackets
         raise SpecInvalid(f"{PATH}.server must be {_SERVER_FORM}.") from None
+    if server.rstrip("/").endswith("/v1"):
+        raise SpecInvalid(
+            f'{PATH}.server must be the address of Vault without "/v1", which every request has '
+            "behind it."
+        )
     return server
 
 

@@ -15,7 +15,14 @@ from urllib.parse import quote
 from syncret.errors import ProviderError, ProviderRejected
 from syncret.providers.base import SecretKeyRef, SecretValue, ServiceAccount
 from syncret.providers.vault import auth
-from syncret.providers.vault.answers import Answer, Call, CredentialsRefused, not_vault, problem
+from syncret.providers.vault.answers import (
+    Answer,
+    Call,
+    CredentialsRefused,
+    not_vault,
+    problem,
+    seconds_of,
+)
 from syncret.providers.vault.config import VaultConfig
 from syncret.providers.vault.wire import Wire
 
@@ -32,12 +39,16 @@ _HINTS: Final = {
         "its token, and that Vault can review tokens of this cluster"
     ),
     "jwt": (
-        "check the role's bound claims and bound audiences, and the keys that Vault verifies with"
+        "check the role's bound claims and bound audiences, the keys that Vault verifies with, and "
+        "that the token has not expired and the clocks agree"
     ),
-    "cert": "check that the role trusts the authority of the client certificate, and its names",
+    "cert": "check that the role trusts the certificate's authority, and its names and dates",
     "userPass": "check the user name and the password",
-    "iam": "check the role's bound principals, the region, and vaultAwsIamServerID",
-    "gcp": "check the role's bound service accounts and projects",
+    "iam": (
+        "check the role's bound principals, the region, vaultAwsIamServerID, and that the clocks "
+        "agree"
+    ),
+    "gcp": "check the role's bound service accounts and projects, and that the clocks agree",
 }
 
 
@@ -201,7 +212,7 @@ def lease_of(answer: Answer) -> Lease | None:
         return None
     return Lease(
         given["client_token"],
-        ttl=float(given.get("lease_duration") or 0),
+        ttl=seconds_of(given.get("lease_duration")),
         renewable=bool(given.get("renewable")),
         batch=given.get("token_type") == "batch",
         accessor=str(given.get("accessor") or ""),

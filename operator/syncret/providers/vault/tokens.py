@@ -30,6 +30,7 @@ from syncret.providers.vault.answers import (
     TokenRefused,
     not_understood,
     problem,
+    seconds_of,
     timed_out,
 )
 from syncret.providers.vault.login import LOGIN, Lease, Login, lease_of
@@ -53,6 +54,9 @@ _ENOUGH: Final = 0.5
 #: With less than this part of its life left, a token that can be renewed is, before it makes a
 #: lease.
 _FRESH: Final = 0.9
+
+#: Seconds between two looks at a token that was given, while Vault does not answer.
+_LONGEST_LOOK: Final = 300.0
 
 #: What may go over: the token is kept, and it is tried again.
 _PASSING: Final = (Throttled, ProviderTimeout, ProviderUnavailable)
@@ -198,7 +202,7 @@ class Tokens:
         except CredentialsRefused as error:
             return error.with_traceback(None)
         self._hold(lease)
-        self._schedule(self._timing.look, self._look)
+        self._look_after(self._timing.look)
         return None
 
     async def _log_in(self) -> ProviderError | None:
@@ -248,20 +252,30 @@ class Tokens:
         self._lives = {one: life for one, life in self._lives.items() if life.ends > now}
         self._lives[number] = Life(lease.accessor, ends)
 
-    async def _look(self) -> None:
-        """How long a given token lives, and whether it can be renewed."""
+    def _look_after(self, seconds: float) -> None:
+        self._schedule(seconds, partial(self._look, seconds))
+
+    async def _look(self, waited: float | None = None) -> None:
+        """How long a given token lives, and whether it can be renewed.
+
+        ``waited``: the seconds before it. A Vault that does not answer is asked again after twice
+        as long, because a store that names the wrong address does so for ever.
+        """
         held = self._held
         answer = await self._ask(LOOKUP, lambda client: client.auth.token.lookup_self())
+        if isinstance(answer, Answer) and not isinstance(answer.body, dict):
+            answer = not_understood(self._place)
         if held is None or held is not self._held:
             return
         if isinstance(answer, _PASSING):
-            self._schedule(self._timing.look, self._look)
+            again = self._timing.look if waited is None else 2 * waited
+            self._look_after(min(again, max(self._timing.look, _LONGEST_LOOK)))
             return
         data = answer.body.get("data") if isinstance(answer, Answer) else None
         if not isinstance(data, dict):
             self._live(held.number, held.lease, float("inf"))
             return  # it may not look at itself
-        ttl = float(data.get("ttl") or 0)
+        ttl = seconds_of(data.get("ttl"))
         lease = Lease(
             held.lease.token,
             ttl,
@@ -273,7 +287,7 @@ class Tokens:
         if not lease.renewable or not ttl:
             return  # it cannot be renewed, or has no end
         # Not its end: what Vault says of a token that was given counts for more than our clock.
-        first = float(data.get("creation_ttl") or ttl)
+        first = seconds_of(data.get("creation_ttl")) or ttl
         self._held = replace(held, lease=lease, first_ttl=first)
         self._schedule(self._due(ttl), partial(self._renew, self._held))
 

@@ -99,9 +99,9 @@ class Wire:
             except http.SSLError:
                 return ProviderUnavailable(
                     f"No trusted TLS connection to {self._place} comes about: check "
-                    "spec.provider.vault.server, and caBundle or caProvider, which must have the "
-                    "authority of its certificate; where it asks for a client certificate, check "
-                    "tls."
+                    "spec.provider.vault.server, that its certificate is for that name and has not "
+                    "expired, and caBundle or caProvider, which must have its authority; where it "
+                    "asks for a client certificate, check tls."
                 )
             except (http.ConnectionError, http.ChunkedEncodingError, urllib3.exceptions.HTTPError):
                 if attempts <= 0:

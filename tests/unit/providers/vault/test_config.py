@@ -67,6 +67,7 @@ def test_references_of_all_kinds() -> None:
     ("given", "words"),
     [
         (spec(server="vault.example.com"), "server must be an http:// or https:// URL"),
+        (spec(server="https://vault.example.com/v1"), 'address of Vault without "/v1"'),
         (spec(server="https://user@vault.example.com"), "server must be"),
         (spec(server="https://vault.example.com:99999"), "server must be"),
         (spec(path="/secret"), "path must be a path of Vault"),

@@ -5,9 +5,9 @@
 
 import json
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
-from contract.harness import RETRY_AFTER, Fault, Identity, Observations
+from contract.harness import RETRY_AFTER, Ability, Fault, Identity, Lacks, Observations
 from contract.proxy import Action, Change, Hang, Proxy, Reply, Request, Reset, Trickle
 from syncret.providers.aws.provider import AwsProvider
 from syncret.providers.aws.session import Timing
@@ -44,6 +44,7 @@ class OneService:
     service = ""
     target = ""
     prefix = ""
+    lacks: ClassVar[Lacks] = {Ability.ANY_NAMES: "names have ASCII letters, digits and signs only"}
     credentials: tuple[str, ...] = (SECRET_KEY, EXPIRED_TOKEN)
 
     def __init__(self, moto: Moto) -> None:

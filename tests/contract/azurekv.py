@@ -4,10 +4,10 @@ import ssl
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import unquote, urlsplit
 
-from contract.harness import RETRY_AFTER, Fault, Identity, Observations
+from contract.harness import RETRY_AFTER, Ability, Fault, Identity, Lacks, Observations
 from contract.proxy import Action, Hang, Proxy, Reply, Request, Reset, Trickle
 from syncret.providers.azurekv.errors import LOGIN
 from syncret.providers.azurekv.provider import AzureProvider
@@ -50,6 +50,7 @@ class AzureHarness:
     max_bytes = 25 * 1024
     takes_binary = False
     missing_version = "0" * 32
+    lacks: ClassVar[Lacks] = {Ability.ANY_NAMES: "names have ASCII letters, digits and - only"}
     credentials: tuple[str, ...] = (SECRET, EXPIRED_SECRET, "fake-access-token")
 
     def __init__(self, part: AzurePart) -> None:

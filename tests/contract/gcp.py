@@ -41,6 +41,7 @@ class GcpHarness:
     max_bytes = 65_536
     takes_binary = True
     lacks: ClassVar[Lacks] = {
+        Ability.ANY_NAMES: "names have letters, digits, - and _ only",
         Ability.TIMES: "times are metadata, which a value does not come with: see test_gcp.py",
         Ability.ANY_TAGS: "labels have lower-case letters, digits, - and _ only",
     }

@@ -32,6 +32,7 @@ class Ability(Enum):
     TAGS = auto()
     ANY_TAGS = auto()  # tags may have any text as their value
     SEARCHES = auto()
+    ANY_NAMES = auto()  # keys may have letters of any script
     DENIES = auto()  # one secret of several can be denied
     LEAVES = auto()  # it can be out of reach
 

@@ -115,6 +115,7 @@ class KubernetesHarness:
     missing_version = "1"
     credentials: tuple[str, ...]
     lacks: ClassVar[Lacks] = {
+        Ability.ANY_NAMES: "names of Secrets have lower-case letters, digits, - and . only",
         Ability.PINS: "Kubernetes keeps only the current version of a Secret",
         Ability.ANY_TAGS: "a label's value has 63 letters and digits at most",
     }

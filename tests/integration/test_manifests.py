@@ -74,6 +74,16 @@ def test_an_example_is_accepted(path: Path, installed: Cluster) -> None:
     assert len(accepted(installed, bodies)) == len(bodies)
 
 
+@pytest.mark.parametrize(
+    "page",
+    [page for page in examples.PAGES if examples.written(page)],
+    ids=lambda page: page.relative_to(examples.ROOT).as_posix(),
+)
+def test_what_a_page_shows_is_accepted(page: Path, installed: Cluster) -> None:
+    bodies = examples.written(page)
+    assert len(accepted(installed, bodies)) == len(bodies)
+
+
 def test_what_is_converted_is_accepted(installed: Cluster) -> None:
     made = subprocess.run(
         [sys.executable, "-m", "syncret", "convert", str(CORPUS)],

@@ -1,5 +1,6 @@
 """The examples that stand in the repository, and which fields of the CRDs they show."""
 
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -8,6 +9,11 @@ import yaml
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 FILES: Final = sorted((ROOT / "examples").glob("*.yaml"))
+
+PAGES: Final = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+
+_BLOCKS: Final = re.DOTALL | re.MULTILINE
+_OURS: Final = re.compile(r"v1$|apps/v1$|rbac\.authorization\.k8s\.io/|syncret\.io/")
 
 Body = dict[str, Any]
 
@@ -21,6 +27,14 @@ _EMBEDDED: Final = {
 def bodies(path: Path) -> list[Body]:
     """The objects of a file."""
     return list(yaml.safe_load_all(path.read_text(encoding="utf-8")))
+
+
+def written(page: Path) -> list[Body]:
+    """The whole objects in a page for people, of Syncret and of Kubernetes itself."""
+    found: list[Body] = []
+    for block in re.findall(r"^```yaml\n(.*?)^```", page.read_text(encoding="utf-8"), _BLOCKS):
+        found += (body for body in yaml.safe_load_all(block) if isinstance(body, dict))
+    return [body for body in found if _OURS.match(str(body.get("apiVersion")))]
 
 
 def crds() -> dict[str, Body]:

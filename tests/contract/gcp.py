@@ -1,6 +1,7 @@
 """GCP Secret Manager for the contract suite: the stand-in of ``testbed.gcp``, see there."""
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 from contract.harness import RETRY_AFTER, Ability, Fault, Identity, Lacks, Observations
@@ -42,7 +43,6 @@ class GcpHarness:
     takes_binary = True
     lacks: ClassVar[Lacks] = {
         Ability.ANY_NAMES: "names have letters, digits, - and _ only",
-        Ability.TIMES: "times are metadata, which a value does not come with: see test_gcp.py",
         Ability.ANY_TAGS: "labels have lower-case letters, digits, - and _ only",
     }
     missing_version = "99"
@@ -75,10 +75,14 @@ class GcpHarness:
         hasty: bool = False,
         timing: Timing | None = None,
         logins: bool = False,
+        now: Callable[[], float] = time.monotonic,
         **fields: Any,
     ) -> Client:
-        """``logins``: they are observed too. ``fields``: further ones of the store."""
-        provider = GcpProvider(timing=lambda: timing or (HASTY if hasty else PATIENT))
+        """``logins``: they are observed too. ``fields``: further ones of the store.
+
+        ``now``: seconds of the client's clock.
+        """
+        provider = GcpProvider(timing=lambda: timing or (HASTY if hasty else PATIENT), now=now)
         account = {
             Identity.GOOD: READER,
             Identity.UNKNOWN: UNKNOWN,

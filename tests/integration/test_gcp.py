@@ -113,6 +113,36 @@ def test_a_namespace_reads_as_its_own_service_account(world: World, gcp: Gcp) ->
     assert world.ready("google", "SecretStore")["status"] == "True"
 
 
+def test_age_and_expiry_are_known_from_the_first_read(world: World, gcp: Gcp) -> None:
+    key = f"{world.namespace}-ends"
+    gcp.put(key, b"value")
+    gcp.describe(name=key, expires_in=600)
+    world.apply(
+        account(world.namespace),
+        store("SecretStore", "google", gcp, namespace=world.namespace),
+    )
+    world.external_secret(
+        store="google",
+        data=[entry("value", key)],
+        interval="24h",
+        rotation={"maxAge": "90d"},
+    )
+    world.wait_ready()
+    told = world.wait(lambda: conditions(world, "RotationOverdue", "Expiring"), "it is told")
+    assert told["RotationOverdue"]["reason"] == "InTime"
+    assert told["Expiring"]["reason"] == "InTime", "the last third of its life has not begun"
+    (source,) = world.status()["sources"]
+    assert source["created"] < source["expires"]
+    asked = [one["operation"] for one in gcp.requests if key in one["request"]["name"]]
+    assert sorted(asked) == ["AccessSecretVersion", "GetSecret", "GetSecretVersion"]
+
+
+def conditions(world: World, *kinds: str) -> dict[str, Any]:
+    """The conditions by type, once all of those are there; until then none."""
+    found = {one["type"]: one for one in world.status().get("conditions", ())}
+    return found if all(kind in found for kind in kinds) else {}
+
+
 def test_each_namespace_is_a_principal_of_its_own(worlds: Worlds, world: World, gcp: Gcp) -> None:
     """One ClusterSecretStore; who has no ServiceAccount, or no right, gets nothing."""
     name = f"google-{world.namespace}"

@@ -68,7 +68,8 @@ class MemoryClient:
             for ref, version in known.items():
                 outcome = outcomes[ref]
                 if isinstance(outcome, SecretValue) and outcome.version == version:
-                    outcomes[ref] = Unchanged(version, outcome.created)
+                    told = outcome.created, outcome.expires, outcome.tags
+                    outcomes[ref] = Unchanged(version, *told)
         if self.provider.tells_times_of_the_known_only:
             for outcome in outcomes.values():
                 if isinstance(outcome, SecretValue):

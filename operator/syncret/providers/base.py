@@ -62,7 +62,8 @@ class SecretValue:
     ``version`` is the store's own version id, ``created`` the time that version was made,
     ``expires`` the time after which the store takes it for expired, ``tags`` the tags (labels) of
     the secret: each where the store tells it along with the value. ``tags`` is None where it does
-    not, and empty where the secret has none.
+    not, and empty where the secret has none. Without an expiry and with ``tags`` None it is not
+    told whether the secret has an expiry.
     """
 
     __slots__ = ("_data", "created", "expires", "tags", "version")
@@ -117,11 +118,14 @@ class Unchanged:
     """The current version still is the one that the reader knows; its value was not read.
 
     ``created``: when it was made, where the store tells it. Stores that count versions begin anew
-    with a secret that was deleted and made again: the time then is another.
+    with a secret that was deleted and made again: the time then is another. ``expires`` and
+    ``tags`` are those of a :class:`SecretValue`; both count as not told while ``tags`` is None.
     """
 
     version: str
     created: datetime | None = field(default=None, compare=False)
+    expires: datetime | None = field(default=None, compare=False)
+    tags: Mapping[str, str] | None = field(default=None, compare=False)
 
 
 #: What became of one reference.

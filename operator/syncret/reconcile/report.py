@@ -15,7 +15,7 @@ from syncret.clock import rfc3339
 from syncret.constants import MAX_SOURCES
 from syncret.digest import Digester
 from syncret.errors import SyncretError
-from syncret.providers.base import Ref, SecretValue, Unchanged
+from syncret.providers.base import Outcome, Ref, SecretValue, Unchanged
 from syncret.reconcile.assemble import Missing
 from syncret.reconcile.secretio import Change
 from syncret.reconcile.status import ready_condition
@@ -137,30 +137,27 @@ def sources_of(external_secret: ExternalSecret, fetched: Fetched) -> tuple[Sourc
             place = place_of(external_secret, store)
             if not isinstance(outcome, SecretValue | Unchanged):
                 continue
-            expires = (
-                _expiry(outcome, _tags(ref, outcome)) if isinstance(outcome, SecretValue) else ""
-            )
             yield Source(
                 ref.key,
                 outcome.version,
                 created=rfc3339(outcome.created.timestamp()) if outcome.created else "",
                 store=place,
-                expires=expires,
+                expires=_expiry(outcome, _tags(ref, outcome)),
             )
 
     return tuple(islice(rows(), MAX_SOURCES))
 
 
-def _tags(ref: Ref, value: SecretValue) -> Mapping[str, str]:
+def _tags(ref: Ref, value: SecretValue | Unchanged) -> Mapping[str, str]:
     """The tags that came along with a value, or that are the value."""
-    if value.tags is None and ref.metadata:
+    if value.tags is None and ref.metadata and isinstance(value, SecretValue):
         with suppress(ValueError, AttributeError, RecursionError):
             tags = json.loads(value.reveal())
             return {str(name): str(text) for name, text in tags.items()}
     return value.tags or {}
 
 
-def _expiry(value: SecretValue, tags: Mapping[str, str]) -> str:
+def _expiry(value: SecretValue | Unchanged, tags: Mapping[str, str]) -> str:
     """When the store takes a value for expired; else what a tag says that people put there."""
     if value.expires is not None:
         return rfc3339(value.expires.timestamp())
@@ -187,14 +184,21 @@ def same_versions(
     if len(status.sources) != len(fetched.outcomes):
         return False
     read = sources_of(external_secret, fetched)
-    # An expiry that was put off is news without another version; Unchanged does not tell of any.
+    # An expiry that was put off is news without another version, where it is told.
     return len(read) == len(status.sources) and all(
         new.version != ""
         and (new.store, new.key, new.version) == (old.store, old.key, old.version)
         and (new.created == old.created or not (new.created and old.created))
-        and (new.expires == old.expires or isinstance(outcome, Unchanged))
+        and (new.expires == old.expires or not _tells_expiry(outcome))
         for new, old, outcome in zip(read, status.sources, fetched.outcomes.values(), strict=True)
     )
+
+
+def _tells_expiry(outcome: Outcome) -> bool:
+    """Whether no expiry would mean that there is none."""
+    if not isinstance(outcome, SecretValue | Unchanged):
+        return False
+    return outcome.expires is not None or outcome.tags is not None
 
 
 def with_times(sources: tuple[Source, ...], *told: tuple[Source, ...]) -> tuple[Source, ...]:

@@ -223,9 +223,16 @@ async def test_what_a_template_makes_is_looked_at_and_remembered(
     assert said(world, "Expiring") == ("", "")
 
 
+@pytest.mark.parametrize("tells_versions", [True, False])
 async def test_what_the_store_and_its_tags_say(
-    engine: Engine, world: FakeApiServer, provider: MemoryProvider, clock: FakeClock
+    engine: Engine,
+    world: FakeApiServer,
+    provider: MemoryProvider,
+    clock: FakeClock,
+    tells_versions: bool,
 ) -> None:
+    """With the value, or with the word that it is unchanged."""
+    provider.tells_versions = tells_versions
     provider.expires["app/db"] = wall(clock, 40)
     await engine.settle()
     assert said(world, "Expiring") == ("False", "InTime")

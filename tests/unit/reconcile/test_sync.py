@@ -2,6 +2,8 @@
 
 import logging
 from collections.abc import Collection, Mapping
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -13,7 +15,7 @@ from support.provider import MemoryProvider
 from syncret.api.externalsecret import ExternalSecretStatus, Source
 from syncret.api.keys import ObjectKey
 from syncret.constants import MANAGED_LABEL
-from syncret.providers.base import NotFound, Outcome, Ref, SecretValue
+from syncret.providers.base import NotFound, Outcome, Ref, SecretValue, Unchanged
 from syncret.reconcile.report import same_versions
 from syncret.reconcile.wanted import Fetched
 from unit.reconcile.payments import (
@@ -323,3 +325,20 @@ def test_only_equal_versions_of_the_same_keys_are_nothing_new() -> None:
     assert not same((own, "a", "1"), (other, "b", None))
     sources = (Source("a", ""), Source("b", "2", store="SecretStore/other"))
     assert not same((own, "a", ""), (other, "b", "2")), "a store without versions"
+
+
+@pytest.mark.parametrize("make", [partial(SecretValue, b"x"), Unchanged])
+def test_an_expiry_is_news_only_where_the_store_tells_of_it(make: Any) -> None:
+    record = external_secret(data=[{"secretKey": "a", "remoteRef": {"key": "a"}}])
+    when = datetime(2026, 12, 24, tzinfo=UTC)
+    status = ExternalSecretStatus(sources=(Source("a", "1", expires="2026-12-24T00:00:00Z"),))
+
+    def same(**told: Any) -> bool:
+        outcome = make(version="1", **told)
+        return same_versions(record, status, Fetched({(STORE, Ref("a")): outcome}))
+
+    assert same(), "nothing is told"
+    assert same(expires=when)
+    assert same(tags={"expires": "2026-12-24"})
+    assert not same(tags={}), "it has none any more"
+    assert not same(expires=when + timedelta(days=1))

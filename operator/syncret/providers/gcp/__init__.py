@@ -8,6 +8,7 @@
           calls.py            one call: its token, its time, its failure
           names.py            pure: references, resource names, versions
           search.py           pure: what ListSecrets filters, what is found, labels
+          facts.py            pure: what is known of secrets beside their values
           budget.py           pure: how many free reads of metadata are made
           crc32c.py           pure: the checksum of a payload
         channels.py         gRPC: connections, answers that show no secret

@@ -8,6 +8,8 @@ values beyond it:
 - 1,000 secrets every hour are 17 a minute: all refreshes are free, $2.16 a month are saved.
 - 1,000 secrets every minute: 180 of them are free and 820 paid, $106 instead of $130 a month.
 
+The calls that tell times and labels (:mod:`syncret.providers.gcp.facts`) come out of it as well.
+
 Each process has this budget for each project, so three replicas stay below the quota together. If
 it is exceeded all the same, Secret Manager says so, and metadata are left alone for :data:`PAUSE`
 seconds: nothing fails for want of what was only to save money.

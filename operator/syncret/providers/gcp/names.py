@@ -52,6 +52,11 @@ def secret_name(ref: Ref, *, project: str, location: str) -> str:
             f'"{ref.key[:200]}" is a name {has}, and the store reads {wants}: use a store with the '
             "same location."
         )
+    return secret(ref)
+
+
+def secret(ref: Ref) -> str:
+    """The key without a version: what all references to one secret of a store have in common."""
     return ref.key.partition("/versions/")[0]
 
 

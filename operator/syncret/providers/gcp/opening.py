@@ -39,7 +39,7 @@ class Opening:
         self._logins = Logins(pool, threads, timeout=timing.total)
         self._ambient: tuple[Identity, Tokens] | None = None
         self._budgets: OrderedDict[tuple[str, str], Budget] = OrderedDict()
-        self._told: OrderedDict[GcpConfig, None] = OrderedDict()
+        self._told: OrderedDict[tuple[GcpConfig, str], None] = OrderedDict()
 
     def open(
         self,
@@ -85,6 +85,7 @@ class Opening:
             budget=self._budget(config),
             tell_once=partial(self._tell_once, config),
             release=release,
+            now=self._now,
         )
 
     def _operator(self, observe: CallObserver) -> tuple[Identity, Tokens]:
@@ -102,10 +103,10 @@ class Opening:
             self._budgets.popitem(last=False)
         return budget
 
-    def _tell_once(self, config: GcpConfig) -> bool:
-        if config in self._told:
+    def _tell_once(self, config: GcpConfig, operation: str) -> bool:
+        if (config, operation) in self._told:
             return False
-        self._told[config] = None
+        self._told[config, operation] = None
         if len(self._told) > _MAX_TOLD:
             self._told.popitem(last=False)
         return True

@@ -13,6 +13,7 @@ import datetime as dt
 import logging
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 from google.cloud.secretmanager_v1.types import resources
@@ -57,6 +58,7 @@ from syncret.providers.gcp.errors import (
     not_understood,
     timed_out,
 )
+from syncret.providers.gcp.facts import Permission, Remembered
 
 logger = logging.getLogger("syncret.providers.gcp")
 
@@ -73,6 +75,19 @@ _MAX_PAGES: Final = 20
 
 _ENABLED: Final = resources.SecretVersion.State.ENABLED
 
+#: What is missing without a permission, for the log.
+_WITHOUT: Final = {
+    GET_VERSION: (
+        "%s does not allow secretmanager.versions.get, so unchanged values are read anew at each "
+        "refresh, and when a version was made is not known: grant roles/secretmanager.viewer to "
+        "look at versions for free"
+    ),
+    GET_SECRET: (
+        "%s does not allow secretmanager.secrets.get, so when a secret expires and its labels are "
+        "not known: grant roles/secretmanager.viewer"
+    ),
+}
+
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
@@ -86,8 +101,8 @@ class _Seen:
 class SecretManagerClient:
     """An open store; ``fall_back``: the newest enabled version stands in for a disabled latest.
 
-    ``tell_once`` says whether the want of the permission to look at versions is still to be
-    logged; ``release`` gives back the connection.
+    ``tell_once`` says whether the want of the permission for an operation is still to be logged;
+    ``release`` gives back the connection. ``now``: seconds of a monotonic clock.
     """
 
     def __init__(
@@ -96,8 +111,9 @@ class SecretManagerClient:
         *,
         fall_back: bool,
         budget: Budget,
-        tell_once: Callable[[], bool],
+        tell_once: Callable[[str], bool],
         release: Callable[[], Awaitable[None]],
+        now: Callable[[], float],
     ) -> None:
         self.limits = LIMITS
         self._call = calls.run
@@ -109,7 +125,10 @@ class SecretManagerClient:
         self._tell_once = tell_once
         self._release = release
         self._slots = asyncio.Semaphore(LIMITS.concurrency)
-        self._looks = True
+        self._facts = Remembered(now)
+        self._may = {
+            operation: Permission(now, partial(self._tell, operation)) for operation in _WITHOUT
+        }
 
     async def fetch(
         self, refs: Collection[Ref], *, known: Known = NOTHING_KNOWN
@@ -174,16 +193,18 @@ class SecretManagerClient:
         if ref.metadata:
             return await self._labels(ref)
         seen = _Seen()
-        if known and self._looks and self._budget.take():
+        if known and self._affords(GET_VERSION):
             looked = await self._look(ref, version, known)
             if not isinstance(looked, _Seen):
                 return looked
             seen = looked
         outcome = await self._access(ref, version, seen)
         if seen.denied and not isinstance(outcome, AccessDenied):
-            self._remember_denial()
+            self._may[GET_VERSION].denied()
         if isinstance(outcome, NotEnabled):
-            return await self._instead(ref, version, outcome)
+            outcome = await self._instead(ref, version, outcome)
+        if isinstance(outcome, SecretValue):
+            await self._describe(ref, outcome, known)
         return outcome
 
     async def _look(self, ref: Ref, version: str, known: str) -> "Outcome | _Seen":
@@ -196,15 +217,64 @@ class SecretManagerClient:
             return _Seen(denied=True)
         if isinstance(found, SyncretError | NotFound):
             return found  # type: ignore[return-value]
-        number = names.last(found.name)
         if found.state == _ENABLED:
-            created = found.create_time.ToDatetime(dt.UTC)
-            return Unchanged(known, created) if number == known else _Seen(number, created)
-        if version == names.LATEST and self._fall_back and self._budget.take():
+            seen = _seen(found)
+        elif version == names.LATEST and self._fall_back and self._budget.take():
             newest = await self._newest(ref)
-            if newest == known:
-                return Unchanged(known)
-        return _Seen()
+            seen = newest if isinstance(newest, _Seen) else _Seen()
+        else:
+            return _Seen()
+        return await self._unchanged(ref, seen) if seen.number == known else seen
+
+    async def _unchanged(self, ref: Ref, seen: "_Seen") -> Unchanged:
+        if self._facts.due(names.secret(ref), unchanged=True) and self._affords(GET_SECRET):
+            await self._in_time(self._ask_facts(ref))
+        facts = self._facts.get(names.secret(ref))
+        if facts is None:
+            return Unchanged(seen.number, seen.created)
+        return Unchanged(seen.number, seen.created, facts.expires, facts.labels)
+
+    # What a value comes without
+
+    async def _describe(self, ref: Ref, value: SecretValue, known: str) -> None:
+        """Adds what the metadata tell, as far as they may be read, and the budget reaches."""
+        wanted, same = [], value.version == known
+        if value.created is None and not same and self._affords(GET_VERSION):
+            wanted.append(self._ask_time(ref, value))
+        if self._facts.due(names.secret(ref), unchanged=same) and self._affords(GET_SECRET):
+            wanted.append(self._ask_facts(ref))
+        if wanted:
+            await self._in_time(*wanted)
+        facts = self._facts.get(names.secret(ref))
+        if facts is not None:
+            value.expires, value.tags = facts.expires, facts.labels
+
+    async def _in_time(self, *asked: Awaitable[None]) -> None:
+        """Waits for what a value can do without, but not for as long as for the value."""
+        try:
+            async with asyncio.timeout(self._timing.call / 4):
+                await asyncio.gather(*asked)
+        except TimeoutError:
+            self._budget.pause()
+
+    async def _ask_time(self, ref: Ref, value: SecretValue) -> None:
+        found = await self._aside(GET_VERSION, ref, value.version)
+        if found is not None:
+            value.created = _seen(found).created
+
+    async def _ask_facts(self, ref: Ref) -> None:
+        found = await self._aside(GET_SECRET, ref)
+        if found is not None and found.name:
+            self._facts.put(names.secret(ref), found)
+
+    async def _aside(self, operation: str, ref: Ref, version: str = "") -> Any:
+        """The answer of a call that nothing depends on; None if there is none."""
+        found = await self._call(operation, ref, version)
+        if isinstance(found, AccessDenied) and not isinstance(found, STORE_WIDE):
+            self._may[operation].denied()  # the value may be read
+        elif isinstance(found, STORE_WIDE):
+            self._budget.pause()
+        return None if isinstance(found, SyncretError | NotFound) else found
 
     async def _access(self, ref: Ref, version: str, seen: "_Seen | None" = None) -> Outcome:
         for _ in range(self._timing.attempts):
@@ -233,14 +303,14 @@ class SecretManagerClient:
             return problem
         self._budget.spend()
         newest = await self._newest(ref)
-        if not isinstance(newest, str):
+        if not isinstance(newest, _Seen):
             return newest
-        if not newest:
+        if not newest.number:
             return none_enabled(Call(self._place, ACCESS, ref.key))
-        return await self._access(ref, newest)
+        return await self._access(ref, newest.number, newest)
 
-    async def _newest(self, ref: Ref) -> str | NotFound | ProviderError:
-        """The number of the newest version that is enabled; "" if there is none.
+    async def _newest(self, ref: Ref) -> "_Seen | NotFound | ProviderError":
+        """The newest version that is enabled; without a number if there is none.
 
         Versions come in the order of their age, the newest first, so it is on the first page that
         has any.
@@ -256,11 +326,11 @@ class SecretManagerClient:
             )
             if isinstance(found, SyncretError | NotFound):
                 return found  # type: ignore[return-value]
-            enabled = [int(names.last(one.name)) for one in found.versions if one.state == _ENABLED]
+            enabled = [_seen(one) for one in found.versions if one.state == _ENABLED]
             page = found.next_page_token
             if enabled or not page:
-                return str(max(enabled)) if enabled else ""
-        return ""
+                return max(enabled, key=lambda one: int(one.number), default=_Seen())
+        return _Seen()
 
     async def _labels(self, ref: Ref) -> Outcome:
         self._budget.spend()
@@ -269,7 +339,9 @@ class SecretManagerClient:
             return found  # type: ignore[return-value]
         if not found.name:
             return not_understood(self._place)
-        return SecretValue(search.labels_json(found.labels))
+        facts = self._facts.put(names.secret(ref), found)
+        data = search.labels_json(facts.labels)
+        return SecretValue(data, expires=facts.expires, tags=facts.labels)
 
     async def _list(self, query: Query, page: str) -> Any:
         self._budget.spend()
@@ -281,11 +353,16 @@ class SecretManagerClient:
             page_token=page,
         )
 
-    def _remember_denial(self) -> None:
-        self._looks = False
-        if self._tell_once():
-            logger.info(
-                "%s does not allow secretmanager.versions.get, so unchanged values are read anew "
-                "at each refresh: grant roles/secretmanager.viewer to look at versions for free",
-                self._place,
-            )
+    def _affords(self, operation: str) -> bool:
+        """Whether a call is made that could be done without; it is counted then."""
+        return self._may[operation].worth_a_try and self._budget.take()
+
+    def _tell(self, operation: str) -> None:
+        if self._tell_once(operation):
+            logger.info(_WITHOUT[operation], self._place)
+
+
+def _seen(version: Any) -> _Seen:
+    """What the metadata of a version tell."""
+    made = version.create_time.ToDatetime(dt.UTC) if version.HasField("create_time") else None
+    return _Seen(names.last(version.name), made)

@@ -3,9 +3,11 @@
 import json
 import subprocess
 import sys
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from google.cloud.secretmanager_v1.types import resources
 
 from syncret.errors import ProviderRejected
 from syncret.providers.base import Query, Ref
@@ -14,6 +16,7 @@ from syncret.providers.gcp.budget import BURST, PAUSE, PER_MINUTE, Budget
 from syncret.providers.gcp.config import GcpConfig
 from syncret.providers.gcp.crc32c import crc32c
 from syncret.providers.gcp.credconfig import read_config
+from syncret.providers.gcp.facts import DAILY, HOURLY, RECENT, Remembered
 
 
 @pytest.mark.parametrize(
@@ -128,6 +131,37 @@ def test_a_budget_is_spent_and_grows_again() -> None:
     assert not budget.take()
     now[0] += 1
     assert budget.take()
+
+
+def secret(**fields: Any) -> Any:
+    """An answer of GetSecret as the client reads it."""
+    return resources.Secret.pb(resources.Secret(**fields))
+
+
+def test_facts_are_asked_for_anew_by_what_they_say() -> None:
+    now = [0.0]
+    remembered = Remembered(lambda: now[0])
+    assert remembered.due("new", unchanged=True)
+    remembered.put("plain", secret(labels={"team": "a"}))
+    expires = datetime(2030, 1, 1, tzinfo=UTC)
+    facts = remembered.put("ends", secret(expire_time=expires))
+    assert (facts.expires, facts.labels) == (expires, {})
+
+    def due() -> list[bool]:
+        names = ("plain", "ends")
+        return [remembered.due(name, unchanged=same) for name in names for same in (False, True)]
+
+    for seconds, expected in (
+        (RECENT - 1, [False, False, False, False]),
+        (RECENT, [True, False, True, False]),
+        (HOURLY, [True, False, True, True]),
+        (DAILY, [True, True, True, True]),
+    ):
+        now[0] = seconds
+        assert due() == expected
+    known = remembered.get("plain")
+    assert known is not None
+    assert (known.expires, known.labels) == (None, {"team": "a"})
 
 
 def test_three_of_a_budget_fit_into_the_quota() -> None:

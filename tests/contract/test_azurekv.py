@@ -41,7 +41,8 @@ async def read(azure: AzureHarness, opener: Opener, *refs: Ref) -> list[Outcome]
 async def test_a_secret_tells_all_that_is_known_of_it(azure: AzureHarness, opener: Opener) -> None:
     end = int(time.time()) + DAY
     version = azure.vault.set_secret("password", "value", exp=end, tags={"team": "payments"})
-    (value, same) = await read(azure, opener, Ref("password"), Ref("secret/password", version))
+    refs = [Ref("password"), Ref("secret/password", version), Ref("password", metadata=True)]
+    (value, same, tags) = await read(azure, opener, *refs)
     assert isinstance(value, SecretValue)
     assert value.version == version
     assert value.expires is not None
@@ -49,7 +50,10 @@ async def test_a_secret_tells_all_that_is_known_of_it(azure: AzureHarness, opene
     assert value.expires.tzinfo is not None
     assert value.tags == {"team": "payments"}
     assert same == value
-    assert sorted(azure.asked) == ["/secrets/password/", f"/secrets/password/{version}"]
+    assert isinstance(tags, SecretValue)
+    assert (tags.expires, tags.tags) == (value.expires, value.tags)
+    password = "/secrets/password/"
+    assert sorted(azure.asked) == [password, password, f"{password}{version}"]
 
 
 async def test_a_disabled_secret_is_an_error_and_another_version_is_read(
@@ -148,6 +152,28 @@ async def test_a_certificate_is_der_and_its_key_is_in_the_secret(
     assert current.version == second
     assert current.expires is not None
     assert current.expires.timestamp() == end
+
+
+async def test_keys_and_certificates_that_are_disabled_are_errors(
+    azure: AzureHarness, opener: Opener
+) -> None:
+    """Azure gives them, other than secrets."""
+    certificate = Certificate()
+    first = azure.vault.set_key("signing")
+    azure.vault.set_key("signing", enabled=False)
+    azure.vault.set_certificate(
+        "tls",
+        certificate.certificate,
+        certificate.pem.decode(),
+        "application/x-pem-file",
+        enabled=False,
+    )
+    refs = [Ref("key/signing"), Ref("cert/tls"), Ref("cert/tls", metadata=True), Ref("tls")]
+    for outcome in await read(azure, opener, *refs):
+        assert isinstance(outcome, ProviderRejected)
+        assert "is disabled: enable it, or name another version" in outcome.message
+    (pinned,) = await read(azure, opener, Ref("key/signing", first))
+    assert json.loads(bytes_of(pinned))["kty"] == "RSA"
 
 
 @pytest.mark.parametrize("kind", ["key", "cert"])

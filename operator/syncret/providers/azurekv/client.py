@@ -21,6 +21,7 @@ from syncret.providers.azurekv.errors import (
     TokenRefused,
     Unusable,
     check_denied,
+    disabled,
     failure,
     not_understood,
     timed_out,
@@ -197,7 +198,12 @@ class KeyVaultClient:
                 value = objects.certificate_value(found)
         if value is None:
             return not_understood(self._place)
-        return SecretValue(objects.tags_json(found.properties)) if metadata else value
+        if found.properties.enabled is False:  # keys and certificates are given all the same
+            return disabled(Call(self._place, GET[address.kind], address))
+        if metadata:
+            data = objects.tags_json(found.properties)
+            return SecretValue(data, expires=value.expires, tags=value.tags)
+        return value
 
     async def _page(self, query: Query, page: str) -> Found | ProviderError:
         """One page of the list, without what is disabled: it could not be read."""

@@ -121,6 +121,11 @@ def unreachable(error: Exception, place: str) -> ProviderError:
     return not_understood(place)
 
 
+def disabled(call: Call) -> Unusable:
+    """Azure gives a key or certificate that somebody switched off, and says that it is."""
+    return Unusable(f"{call.doing} is refused: it {_STATES['SecretDisabled']}.")
+
+
 def timed_out(place: str) -> ProviderTimeout:
     """No answer within the timeout of a call, or of the whole."""
     return ProviderTimeout(

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import time
 from pathlib import Path
 from typing import Any
 
@@ -215,6 +216,22 @@ async def test_a_renewal_is_not_tried_at_every_read(azure: AzureHarness) -> None
     client = await by_secret(azure, Observations())
     for _ in range(5):
         await client.fetch([REF])
+    assert len(azure.entra.logins) == 1
+    await client.close()
+
+
+async def test_a_clock_that_is_ahead_does_not_log_in_at_every_read(
+    azure: AzureHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A managed identity says when its token ends as well as how long it lives."""
+    monkeypatch.setattr(azure.entra, "_clock", lambda: time.time() - 2 * azure.entra.lifetime)
+    managed(azure, monkeypatch, "IMDS")
+    azure.entra.identities.add("")
+    spec = azure.spec(authType="ManagedIdentity")
+    del spec["tenantId"]
+    client = await azure.client(spec, observe=Observations())
+    for _ in range(5):
+        assert bytes_of((await client.fetch([REF]))[REF]) == b"value"
     assert len(azure.entra.logins) == 1
     await client.close()
 

@@ -4,10 +4,12 @@ The other ends verify what Google's verify: signatures, audiences, times, bindin
 """
 
 import asyncio
+import datetime as dt
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,6 +19,7 @@ from contract.harness import Observations
 from contract.opened import bytes_of, fresh
 from syncret.errors import AccessDenied, ProviderError, ProviderUnavailable, SyncretError
 from syncret.providers.base import Client, Ref, SecretValue, ServiceAccount
+from syncret.providers.gcp import identity
 from syncret.providers.gcp.budget import BURST
 from syncret.providers.gcp.provider import GcpProvider
 from testbed.gcp.handle import ISSUER, PROJECT, PROJECT_NUMBER, Account, ClusterAccount, Gcp
@@ -246,6 +249,17 @@ async def test_a_refused_key_says_why(stores: Stores, text: str, said: str) -> N
     assert text not in message
 
 
+@pytest.mark.parametrize("hours", [-2, 2])
+async def test_a_clock_that_is_off_is_said(
+    stores: Stores, monkeypatch: pytest.MonkeyPatch, hours: int
+) -> None:
+    """The stand-in looks at when an assertion was made."""
+    now = dt.datetime.now(dt.UTC).replace(tzinfo=None) + dt.timedelta(hours=hours)
+    monkeypatch.setattr("google.auth._helpers.utcnow", lambda: now)
+    message = await refusal(await stores.by_key())
+    assert "the time of the request is off; check the clock of the operator's node" in message
+
+
 async def test_a_key_of_another_account_is_refused(stores: Stores) -> None:
     """The stand-in verifies the signature."""
     other = await stores.by_key(UNKNOWN, client_email=READER.email, private_key_id=READER.key_id)
@@ -323,6 +337,24 @@ async def test_a_service_account_acts_as_one_of_google(
     before = len(stores.logins)
     await asyncio.gather(*(value(client, secret) for _ in range(10)))
     assert stores.logins[before:] == ["sts", "iam"]
+
+
+async def test_a_clock_that_is_ahead_does_not_log_in_at_every_read(
+    stores: Stores, secret: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Ahead(dt.datetime):
+        @classmethod
+        def now(cls, tz: dt.tzinfo | None = None) -> Any:
+            return dt.datetime.now(tz) + dt.timedelta(hours=2)
+
+    monkeypatch.setattr(identity, "dt", SimpleNamespace(datetime=Ahead, UTC=dt.UTC))
+    trusted(stores.gcp)
+    stores.gcp.grant(principal=f"serviceAccount:{READER.email}")
+    stores.gcp.bind(email=READER.email, principal=MEMBER)
+    client = await stores.open(federated(gcpServiceAccountEmail=READER.email), account=KSA)
+    for _ in range(5):
+        assert await value(client, secret) == b"value"
+    assert stores.logins == ["sts", "iam"]
 
 
 async def test_a_token_may_have_further_audiences(stores: Stores, secret: str) -> None:

@@ -15,7 +15,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from integration.manifests import API, entry
 from integration.world import World, Worlds
 from testbed.cluster import Cluster, CommandError
-from testbed.gcp.handle import PROJECT, PROJECT_NUMBER, Gcp
+from testbed.controlplane import free_ports
+from testbed.gcp.handle import PROJECT, PROJECT_NUMBER, Account, Gcp
 from testbed.processes import Processes
 
 POOL = f"projects/{PROJECT_NUMBER}/locations/global/workloadIdentityPools/clusters"
@@ -79,8 +80,8 @@ def store(kind: str, name: str, gcp: Gcp, **more: Any) -> dict[str, Any]:
     }
 
 
-def principal(namespace: str) -> str:
-    subject = f"system:serviceaccount:{namespace}:reader"
+def principal(namespace: str, name: str = "reader") -> str:
+    subject = f"system:serviceaccount:{namespace}:{name}"
     return f"principal://iam.googleapis.com/{POOL}/subject/{subject}"
 
 
@@ -178,6 +179,83 @@ def test_each_namespace_is_a_principal_of_its_own(worlds: Worlds, world: World, 
     finally:
         other.clear()
         none.clear()
+
+
+def test_what_is_wrong_with_a_store_is_said(world: World, gcp: Gcp) -> None:
+    """Each in a condition of its own, beside one that works."""
+    namespace, key = world.namespace, f"{world.namespace}-db"
+    gcp.put(key, b"value")
+    person = Account("person")
+    gcp.account(email=person.email, key=person.public, key_id=person.key_id)
+
+    def at(endpoint: str, file: str = "key.json") -> dict[str, Any]:
+        reference = {"secretAccessKeySecretRef": {"name": "google", "key": file}}
+        return {"projectID": PROJECT, "endpoint": endpoint, "auth": {"secretRef": reference}}
+
+    def by(name: str) -> dict[str, Any]:
+        return at(gcp.endpoint) | {
+            "stsEndpoint": gcp.http,
+            "iamCredentialsEndpoint": gcp.http,
+            "auth": {
+                "workloadIdentityFederation": {
+                    "serviceAccountRef": {"name": name},
+                    "audience": AUDIENCE,
+                }
+            },
+        }
+
+    nowhere = f"http://127.0.0.1:{free_ports(1)[0]}"
+    wrong: dict[str, tuple[dict[str, Any], str, str]] = {
+        "nowhere": (at(nowhere), "ProviderUnavailable", "cannot be reached: check location"),
+        "untrusted": (
+            at(gcp.endpoint.replace("http:", "https:")),
+            "ProviderUnavailable",
+            "No trusted TLS connection",
+        ),
+        "not-it": (at(gcp.http), "ProviderRejected", "answered as Google does not"),
+        "no-key": (at(gcp.endpoint, "none"), "CredentialsNotFound", 'has no key "none": add it'),
+        "not-a-key": (at(gcp.endpoint, "bad"), "AccessDenied", "is not the key file of a service"),
+        "no-account": (by("nobody"), "CredentialsNotFound", 'The ServiceAccount "nobody"'),
+        "not-allowed": (
+            by("acting"),
+            "AccessDenied",
+            f'grant roles/iam.workloadIdentityUser on it to "{principal(namespace, "acting")}"',
+        ),
+    }
+    acting = account(namespace, "acting")
+    acting["metadata"]["annotations"] = {"iam.gke.io/gcp-service-account": person.email}
+    secret = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": "google", "namespace": namespace},
+        "stringData": {
+            "key.json": person.key_file(f"{gcp.http}/token").decode(),
+            "bad": '{"type": "canary"}',
+        },
+    }
+    world.apply(secret, acting, account(namespace))
+    specs = {
+        "good": at(gcp.endpoint),
+        # An annotation is needed only to act as somebody else.
+        "no-annotation": by("reader"),
+    } | {name: spec for name, (spec, _, _) in wrong.items()}
+    for name, spec in specs.items():
+        body = store("SecretStore", name, gcp, namespace=namespace)
+        world.apply(body | {"spec": {"provider": {"gcpsm": spec}}})
+        world.external_secret(name, store=name, data=[entry("k", key)])
+    for name in ("good", "no-annotation"):
+        world.wait_data({"k": b"value"}, name)
+    for name, (_, reason, sentence) in wrong.items():
+        told = world.wait_ready(name, status="False", reason=reason)
+        assert sentence in told["message"]
+        said = world.wait(
+            lambda name=name: world.ready(name, "SecretStore"),  # type: ignore[misc]
+            f"the store {name} was checked",
+        )
+        assert (said["status"], said["reason"]) == ("False", reason)
+        assert sentence in said["message"]
+        assert "canary" not in told["message"] + said["message"]
+        assert world.data(name) is None
 
 
 REFERENCE = {"serviceAccountRef": {"name": "reader"}}

@@ -41,6 +41,9 @@ ANNOTATION: Final = "iam.gke.io/gcp-service-account"
 _POOL: Final[Any] = identity_pool.Credentials
 
 _JWT: Final = "urn:ietf:params:oauth:token-type:jwt"
+#: Seconds that a new token lives at least, whatever our clock says of its end.
+_LEAST: Final = 60.0
+
 #: Seconds that the token of a ServiceAccount has to live: it is exchanged at once.
 _SUBJECT_SECONDS: Final = 600
 
@@ -319,7 +322,8 @@ def _refreshed(credentials: Any, web: Web, project: str = "") -> Grant:
     life = 3600.0
     if credentials.expiry is not None:
         life = (credentials.expiry - dt.datetime.now(dt.UTC).replace(tzinfo=None)).total_seconds()
-    return Grant(str(credentials.token), life, project)
+    # With a clock that is ahead it would have ended before it came, and each read log in anew.
+    return Grant(str(credentials.token), max(life, _LEAST), project)
 
 
 def _exchanged(

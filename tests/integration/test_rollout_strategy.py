@@ -168,6 +168,65 @@ def pods(world: World, name: str) -> list[Body]:
     ]
 
 
+def test_killed_while_it_waits_for_more_changes_it_restarts_once(
+    lonely_world: World, alone: StartAlone
+) -> None:
+    world = lonely_world
+    world.operator = operator = alone()
+    deploy(world, "a", "b")
+    sync(world, debounce="6s")
+    wait_known(world, "a", "b")
+
+    put(world, "second")
+    wait_told(world, "RollingOut")
+    assert phases(world) == {"a": "Pending", "b": "Pending"}
+    operator.kill()
+    assert [world.generation(name) for name in "ab"] == [1, 1]
+    operator.start()
+
+    wait_told(world, "RolledOut")
+    world.settle()
+    assert [world.generation(name) for name in "ab"] == [2, 2]
+
+
+def test_killed_while_it_waits_for_health_it_goes_on_where_it_was(
+    lonely_world: World, alone: StartAlone
+) -> None:
+    """The first is restarted and not yet healthy; the process that comes waits for it, too."""
+    world = lonely_world
+    world.operator = operator = alone()
+    deploy(world, "a", labels={"testbed/breaks": "true"}, replicas=2)
+    deploy(world, "b")
+    sync(world, maxConcurrent=1, timeout="1h")
+    wait_known(world, "a", "b")
+
+    put(world, "second")
+    world.wait(lambda: phases(world) == {"a": "RollingOut", "b": "Pending"}, "the first rolls")
+    operator.kill()
+    operator.start()
+    world.wait_refreshes(count=2)
+    assert phases(world) == {"a": "RollingOut", "b": "Pending"}
+    assert [world.generation(name) for name in "ab"] == [2, 1]
+
+    heal(world)
+    wait_told(world, "RolledOut")
+    world.settle()
+    assert [world.generation(name) for name in "ab"] == [2, 2]
+
+
+def heal(world: World) -> None:
+    """The new pods get Ready after all, each as it comes: kwok keeps those with our annotation."""
+
+    def ready() -> bool:
+        for pod in world.api.list("Pod", world.namespace):
+            meta = pod["metadata"]
+            if "testbed/breaks" in meta["labels"] and ANNOTATION in meta.get("annotations", {}):
+                world.patch("Pod", meta["name"], {"metadata": {"annotations": {ANNOTATION: None}}})
+        return is_complete(world.get("Deployment", "a"))
+
+    world.wait(ready, "it is healthy")
+
+
 def test_a_change_that_is_taken_back_in_time_restarts_nothing(world: World) -> None:
     deploy(world, "a")
     sync(world, debounce="4s")

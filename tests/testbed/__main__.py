@@ -4,7 +4,7 @@ import argparse
 import signal
 import sys
 
-from testbed.binaries import CONTROL_PLANE, PROGRAMS, VAULT, BuildError, ensure
+from testbed.binaries import CONTROL_PLANE, PROGRAMS, TOOLS, VAULT, BuildError, ensure
 from testbed.cluster import CommandError, find_cluster
 from testbed.moto import Moto
 from testbed.processes import Processes, StartError
@@ -26,7 +26,7 @@ def main() -> int:
             unknown = [name for name in arguments.names if name not in PROGRAMS]
             if unknown:
                 parser.error(f"unknown: {', '.join(unknown)}; there are {', '.join(PROGRAMS)}")
-            ensure(arguments.names or [*CONTROL_PLANE, *VAULT], progress=progress)
+            ensure(arguments.names or [*CONTROL_PLANE, *TOOLS, *VAULT], progress=progress)
         elif arguments.command == "path":
             print(ensure([arguments.name], progress=progress)[arguments.name])
         else:

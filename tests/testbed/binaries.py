@@ -89,6 +89,14 @@ PROGRAMS: Final[dict[str, Program]] = {
         40,
         "-X github.com/zricethezav/gitleaks/v8/version.Version=8.30.1",
     ),
+    # Without what finds the targets of a scrape, which is most of Prometheus.
+    "promtool": Program(
+        "prometheus",
+        "github.com/prometheus/prometheus/cmd/promtool",
+        "0.314.0",
+        90,
+        tags="remove_all_sd",
+    ),
     # Vault is under the Business Source License. It is built and run by tests alone, on the machine
     # that runs them; no part of it is in the image, the chart or a package of ours.
     # "minimal" leaves out the plugins of clouds and databases, which are most of Vault.
@@ -118,6 +126,9 @@ CONTROL_PLANE: Final = (
     *("kube-apiserver", "etcd", "kube-controller-manager", "kube-scheduler", "kubectl"),
     *("kwok", "helm"),
 )
+
+#: What else tests run.
+TOOLS: Final = ("promtool",)
 
 #: Enough for objects, their rules and tokens, where nothing has to run.
 API_SERVER: Final = ("etcd", "kube-apiserver")

@@ -15,6 +15,7 @@ from syncret import __version__, errors
 from syncret.telemetry.metrics import Metrics, wants_openmetrics
 
 PAGE = Path(__file__).parents[3] / "docs" / "observability.md"
+ALERTS = Path(__file__).parents[3] / "helm" / "syncret" / "files" / "alerts.yaml"
 NOW = 1_700_000_000.25
 STORE = ("SecretStore", "payments", "aws")
 
@@ -281,8 +282,10 @@ def test_a_generator_that_is_gone_has_no_series(metrics: Metrics) -> None:
 
 
 def test_what_the_page_asks_for_exists(metrics: Metrics) -> None:
-    """The names in its PromQL."""
+    """The names in its PromQL, and in the alerts."""
     families = {family.name for family in metrics.registry.collect()}
-    for block in re.findall(r"```(?:promql|yaml)\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL):
+    blocks = re.findall(r"```promql\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
+    assert blocks
+    for block in (*blocks, ALERTS.read_text("utf-8")):
         for name in re.findall(r"\bsyncret_\w+", block):
             assert re.sub(r"_(total|bucket|sum|count|info)$", "", name) in families, name

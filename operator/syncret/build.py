@@ -196,6 +196,8 @@ async def built(  # noqa: PLR0915 - a composition root is a list
             digester=digester,
             clock=clock,
             limit=settings.max_concurrent_rollouts,
+            share=lambda: len(keeper.held) / settings.shards,
+            works_on=assignment.works_on,
             unlisted=lambda: [
                 one.resource.kind for one in optional if not one.listed and not one.absent
             ],

@@ -16,7 +16,7 @@ from integration import manifests
 from integration.api import ApiError
 from integration.conftest import StartAlone
 from integration.manifests import entry, env, env_from
-from integration.world import World
+from integration.world import World, is_complete
 
 ANNOTATION = "syncret.io/secrets-checksum"
 Body = dict[str, Any]
@@ -44,17 +44,6 @@ def deploy(world: World, *names: str, kind: str = "Deployment", **spec: Any) -> 
         world.apply(body)
     world.wait(
         lambda: all(is_complete(world.get(kind, name)) for name in names), "all of it is there"
-    )
-
-
-def is_complete(body: Body) -> bool:
-    """As ``kubectl rollout status`` sees a Deployment; other kinds alike."""
-    status, wanted = body.get("status", {}), body["spec"].get("replicas", 1)
-    return bool(
-        status.get("observedGeneration") == body["metadata"]["generation"]
-        and status.get("updatedReplicas", 0) >= wanted
-        and status.get("replicas", 0) <= wanted
-        and status.get("availableReplicas", 0) >= wanted
     )
 
 

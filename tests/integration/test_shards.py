@@ -7,8 +7,8 @@ import pytest
 
 from integration.audit import Audit
 from integration.conftest import StartAlone
-from integration.manifests import entry
-from integration.world import World, Worlds, wait_until
+from integration.manifests import entry, env_from
+from integration.world import World, Worlds, is_complete, wait_until
 from testbed.operator import Operator
 
 COUNT = 3
@@ -97,3 +97,51 @@ def test_one_that_comes_back_gets_its_part_and_the_other_stops_working_on_it(
             lambda world=world: len(workers(replicas, world)) == 1,  # type: ignore[misc]
             f"one works on {world.namespace}",
         )
+
+
+def test_all_of_them_together_roll_no_more_than_may_roll(alone: StartAlone, worlds: Worlds) -> None:
+    """They begin at the same moment, when none can know of the others' restarts yet."""
+    limit, count = 4, 2
+    arguments = (f"--shards={count}", f"--max-concurrent-rollouts={limit}")
+    replicas = [alone(*arguments, name=f"rolling-{n}", ready=False) for n in range(count)]
+    for replica in replicas:
+        replica.wait_ready()
+    wait_until(lambda: shares(replicas) == [1] * count, "each has one shard", tell=str)
+    made = [worlds.new("rolling") for _ in range(6)]
+    for world in made:
+        world.operator = replicas[0]
+        world.put("k", "first")
+        for name in "ab":
+            world.workload(name, container=env_from("app"))
+        data = [entry("k", world.key("k"))]
+        world.external_secret(data=data, interval="1s", rollout={"maxConcurrent": 2})
+    for world in made:
+        world.wait_ready()
+        world.wait(lambda world=world: targets(world) == {"Current"}, "they are known")  # type: ignore[misc]
+    assert {one.name for world in made for one in workers(replicas, world)} == {
+        replica.name for replica in replicas
+    }, "both have some of the namespaces"
+    for world in made:
+        world.put("k", "second")
+    most = 0
+
+    def all_rolled() -> bool:
+        nonlocal most
+        bodies = [
+            body
+            for world in made
+            for body in world.api.list("Deployment", world.namespace)
+            if body["metadata"]["generation"] > 1
+        ]
+        most = max(most, sum(not is_complete(body) for body in bodies))
+        return len(bodies) == 2 * len(made) and all(map(is_complete, bodies))
+
+    wait_until(all_rolled, "all were restarted", tell=str)
+    assert 1 < most <= limit
+    for world in made:
+        assert [world.generation(name) for name in "ab"] == [2, 2]
+        world.clear()
+
+
+def targets(world: World) -> set[str]:
+    return {one["phase"] for one in world.status().get("rollout", {}).get("targets", ())}

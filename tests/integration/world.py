@@ -31,6 +31,17 @@ def wait_until(
     return seen
 
 
+def is_complete(body: Body) -> bool:
+    """As ``kubectl rollout status`` sees a Deployment; other kinds alike."""
+    status, wanted = body.get("status", {}), body["spec"].get("replicas", 1)
+    return bool(
+        status.get("observedGeneration") == body["metadata"]["generation"]
+        and status.get("updatedReplicas", 0) >= wanted
+        and status.get("replicas", 0) <= wanted
+        and status.get("availableReplicas", 0) >= wanted
+    )
+
+
 @dataclass
 class World:
     """A namespace of its own, with the SecretStore ``aws`` and its credentials."""

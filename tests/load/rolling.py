@@ -33,8 +33,8 @@ _MOST: Final = 10
 _PATIENCE: Final = 900.0
 
 #: The last value of a long storm waits for as long as a workload does at most that is restarted on
-#: and on (15 minutes).
-_STORM_PATIENCE: Final = 1200.0
+#: and on (5 minutes).
+_STORM_PATIENCE: Final = 600.0
 
 #: Milliseconds to find the consumers of a Secret that changed, and to decide about them.
 _FIND: Final = 5.0

@@ -18,9 +18,11 @@ from syncret.api.workload import Workload
 
 #: Restarts that need not wait for each other, but for the floor.
 FREE: Final = 3
-#: Seconds that the next one waits; doubled with each further one, up to the most.
+#: Seconds that the next one waits; doubled with each further one, up to the most. That is 288
+#: restarts a day for what never comes to rest, and the longest that the last value waits, which
+#: may be the only one that still lets in.
 GAP: Final = 30.0
-MOST: Final = 900.0
+MOST: Final = 300.0
 #: Seconds between any two.
 FLOOR: Final = 1.0
 #: Seconds after which a restart does not count any more.

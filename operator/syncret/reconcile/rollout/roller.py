@@ -59,14 +59,19 @@ class Rolled:
     wait: float
 
 
-def in_progress(cache: Cache, clock: Clock) -> int:
-    """How many workloads of the cluster roll because of us. Safe in any thread."""
-    rolling = cache.workloads.by("rolling", True)
+def in_progress(
+    cache: Cache, clock: Clock, *, of: Callable[[str], bool] = lambda _namespace: True
+) -> int:
+    """How many workloads of the cluster roll because of us. Safe in any thread.
+
+    ``of``: whose namespaces count.
+    """
+    rolling = (one for one in cache.workloads.by("rolling", True) if of(one.key.namespace))
     return rolling_now(rolling, now=clock.wall(), timeout=_COUNTED)
 
 
 class Roller:
-    """Restarts the consumers of Secrets that changed. ``limit``: restarts in the whole cluster."""
+    """Restarts the consumers of Secrets that changed."""
 
     def __init__(
         self,
@@ -78,9 +83,14 @@ class Roller:
         digester: Digester,
         clock: Clock,
         limit: int = 20,
+        share: Callable[[], float] = lambda: 1.0,
+        works_on: Callable[[str], bool] = lambda _namespace: True,
         unlisted: Callable[[], Collection[str]] = tuple,
     ) -> None:
-        """``unlisted``: the kinds of workloads of which it is not known what there is."""
+        """``limit``: restarts at the same time in the whole cluster. ``share``: the part of them
+        that is this replica's, in the namespaces that it ``works_on``. ``unlisted``: the kinds of
+        workloads of which it is not known what there is.
+        """
         self._cache = cache
         self._kube = kube
         self._events = events
@@ -88,6 +98,8 @@ class Roller:
         self._digester = digester
         self._clock = clock
         self._limit = limit
+        self._share = share
+        self._works_on = works_on
         self._unlisted = unlisted
         self._history = RollHistory()
         #: Workloads that are being written to, whoever asked for it.
@@ -135,8 +147,15 @@ class Roller:
         self._history.failed(workload.uid, self._clock.wall())
 
     def _room(self) -> int:
-        """How many restarts may be begun in the whole cluster."""
-        return self._limit - len(self._busy) - in_progress(self._cache, self._clock)
+        """How many restarts may be begun.
+
+        What another replica has begun is known a moment later, so each has a share of its own: all
+        of them together cannot begin more than there may be. One at least, however small the share.
+        """
+        all_of_them = in_progress(self._cache, self._clock)
+        mine = in_progress(self._cache, self._clock, of=self._works_on)
+        share = max(1, int(self._limit * self._share()))
+        return min(self._limit - all_of_them, share - mine) - len(self._busy)
 
     async def roll(
         self, external_secret: ExternalSecret, secret: ManagedSecret, status: ExternalSecretStatus

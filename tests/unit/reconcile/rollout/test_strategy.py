@@ -102,6 +102,35 @@ async def test_no_more_than_the_cluster_has_room_for(
     assert rolled(world) == [1, 1, 1, 0]
 
 
+@pytest.mark.parametrize(
+    ("limit", "share", "most"),
+    [(4, 0.5, 2), (4, 0.75, 3), (1, 0.25, 1), (4, 0.0, 1)],
+)
+async def test_a_replica_takes_its_share_of_the_room(
+    four: Engine,
+    world: FakeApiServer,
+    provider: MemoryProvider,
+    limit: int,
+    share: float,
+    most: int,
+) -> None:
+    """Others may begin as many at this moment, which is seen too late."""
+    four.roller._limit, four.roller._share = limit, lambda: share
+    spec(world, maxConcurrent=10)
+    await rotate(four, provider)
+    assert sum(rolled(world)) == most
+
+
+async def test_what_other_replicas_roll_takes_room_but_not_of_the_share(
+    four: Engine, world: FakeApiServer, provider: MemoryProvider
+) -> None:
+    four.roller._limit, four.roller._share = 2, lambda: 0.5
+    four.roller._works_on = lambda namespace: namespace != NAMESPACE
+    spec(world, maxConcurrent=10)
+    await rotate(four, provider)
+    assert sum(rolled(world)) == 2, "as many as may roll in all, and then no more"
+
+
 async def test_the_first_that_fails_stops_the_others_and_its_recovery_lets_them_go_on(
     four: Engine, world: FakeApiServer, provider: MemoryProvider
 ) -> None:
@@ -358,8 +387,8 @@ async def test_restarts_of_one_workload_come_ever_more_seldom(
     for number in range(1000):
         await rotate(synced, provider, f"fake-{number}", wait=1)
     assert 4 <= restarts(world) <= 10
-    for _ in range(5):
-        await synced.advance(900)
+    await synced.advance(300)
+    await synced.advance(MINUTES)
     assert condition(world, "RolledOut")["status"] == "True", "the last value wins"
 
 

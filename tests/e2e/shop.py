@@ -17,6 +17,7 @@ DEPLOYMENT: Final = "api"
 SECRET: Final = "database"
 SELECTOR: Final = f"app={DEPLOYMENT}"
 REPLICAS: Final = 2
+PORT: Final = 8080
 _FILE: Final = "/etc/database/password"
 _TIMEOUT: Final = 120.0
 _RESTRICTED: Final = {"pod-security.kubernetes.io/enforce": "restricted"}
@@ -44,7 +45,7 @@ class Shop:
         self._install_operator()
         cluster.apply(_credentials(), _store(self.environment.endpoint), _external_secret())
         wait_until(lambda: self.secret() == self.password, "the Secret appears")
-        cluster.apply(_deployment(self.environment))
+        cluster.apply(_deployment(self.environment), _service())
         self.wait_for_rollout()
 
     def rotate(self) -> str:
@@ -216,26 +217,36 @@ def _external_secret() -> dict[str, Any]:
 
 
 def _deployment(environment: Environment) -> dict[str, Any]:
-    """Two pods that read the password as environment and as a file, and say so at their start."""
+    """Two pods that read the password as environment and as a file, and say so at their start.
+
+    They serve something else, and go on for a moment when they are to end: until everybody knows.
+    """
+    program = (
+        'echo "env=$PASSWORD"',
+        f'echo "file=$(cat {_FILE})"',
+        "echo open > /srv/index.html",
+        f"exec httpd -f -p {PORT} -h /srv",
+    )
     container = {
         "name": "api",
         "image": environment.busybox_image,
         "imagePullPolicy": "Never",
-        "command": [
-            "/bin/sh",
-            "-c",
-            f'echo "env=$PASSWORD"; echo "file=$(cat {_FILE})"; exec sleep 2147483647',
-        ],
+        "command": ["/bin/sh", "-c", "; ".join(program)],
+        "lifecycle": {"preStop": {"exec": {"command": ["sleep", "2"]}}},
+        "ports": [{"containerPort": PORT}],
         "env": [
             {"name": "PASSWORD", "valueFrom": {"secretKeyRef": {"name": SECRET, "key": "password"}}}
         ],
-        "readinessProbe": {"exec": {"command": ["test", "-s", _FILE]}, "periodSeconds": 1},
+        "readinessProbe": {"httpGet": {"path": "/", "port": PORT}, "periodSeconds": 1},
         "securityContext": {
             "allowPrivilegeEscalation": False,
             "capabilities": {"drop": ["ALL"]},
             "readOnlyRootFilesystem": True,
         },
-        "volumeMounts": [{"name": "database", "mountPath": _FILE.rpartition("/")[0]}],
+        "volumeMounts": [
+            {"name": "database", "mountPath": _FILE.rpartition("/")[0]},
+            {"name": "page", "mountPath": "/srv"},
+        ],
     }
     pod = {
         "metadata": {"labels": {"app": DEPLOYMENT}},
@@ -248,8 +259,11 @@ def _deployment(environment: Environment) -> dict[str, Any]:
                 "runAsUser": 65532,
                 "seccompProfile": {"type": "RuntimeDefault"},
             },
-            "terminationGracePeriodSeconds": 1,
-            "volumes": [{"name": "database", "secret": {"secretName": SECRET}}],
+            "terminationGracePeriodSeconds": 4,
+            "volumes": [
+                {"name": "database", "secret": {"secretName": SECRET}},
+                {"name": "page", "emptyDir": {}},
+            ],
         },
     }
     return {
@@ -262,4 +276,13 @@ def _deployment(environment: Environment) -> dict[str, Any]:
             "strategy": {"rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
             "template": pod,
         },
+    }
+
+
+def _service() -> dict[str, Any]:
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": DEPLOYMENT, "namespace": NAMESPACE},
+        "spec": {"selector": {"app": DEPLOYMENT}, "ports": [{"port": PORT}]},
     }

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 import pytest
 
 from e2e.environment import Environment
-from e2e.shop import DEPLOYMENT, NAMESPACE, REPLICAS, SELECTOR, Shop
+from e2e.requests import requested
+from e2e.shop import DEPLOYMENT, NAMESPACE, PORT, REPLICAS, SELECTOR, Shop
 from testbed.cluster import CommandError
 from testbed.readiness import watched
 from testbed.waiting import wait_until
@@ -39,7 +40,11 @@ def test_pods_read_the_secret_as_environment_and_as_a_file(shop: Shop) -> None:
 def test_a_rotation_reaches_every_pod_without_a_gap(shop: Shop) -> None:
     former, before = shop.pods(), shop.deployment()
     counted = shop.metrics()
-    with watched(shop.environment.cluster, NAMESPACE, SELECTOR, wanted=REPLICAS) as ready:
+    cluster = shop.environment.cluster
+    with (
+        watched(cluster, NAMESPACE, SELECTOR, wanted=REPLICAS) as ready,
+        requested(cluster, NAMESPACE, DEPLOYMENT, port=PORT) as answers,
+    ):
         password = shop.rotate()
         wait_until(lambda: shop.secret() == password, "the Secret follows")
         wait_until(lambda: _template(shop) != _annotations(before), "the Deployment is rolled")
@@ -51,6 +56,10 @@ def test_a_rotation_reaches_every_pod_without_a_gap(shop: Shop) -> None:
         assert shop.seen_by(pod) == shop.all_seen()
     assert min(ready.counts) >= REPLICAS
     assert max(ready.counts) > REPLICAS, "the watch did not see the rollout"
+    assert answers.failed == []
+    assert min(answers.counts) >= REPLICAS, "as many answered at any moment"
+    assert answers.pods >= former | pods, "the former and the new ones were asked"
+    print(f"{len(answers.counts)} rounds, {sum(answers.counts)} requests were answered")
     after = shop.deployment()
     assert after["metadata"]["generation"] == before["metadata"]["generation"] + 1
     assert _increases(counted, shop.metrics()) == {

@@ -100,6 +100,6 @@ def _text(field: Any) -> bytes:
         return str(field).encode()
     if isinstance(field, dict) and field.keys() == {BASE64_FIELD}:
         return base64.b64decode(field[BASE64_FIELD], validate=True)
-    return json.dumps(field, ensure_ascii=False, separators=(",", ":"), default=float).encode(
-        "utf-8", "surrogatepass"
-    )
+    return json.dumps(
+        field, ensure_ascii=False, separators=(",", ":"), default=float, allow_nan=False
+    ).encode("utf-8", "surrogatepass")

@@ -98,3 +98,9 @@ def test_an_object_that_stands_for_bytes_is_these() -> None:
 def test_what_stands_for_no_bytes_is_refused(field: bytes) -> None:
     with pytest.raises(ValueNotJSON):
         select_property(b'{"a": {"syncret.io/base64": ' + field + b"}}", "a")
+
+
+@pytest.mark.parametrize("number", ["1e999", "NaN", "-Infinity"])
+def test_what_is_no_number_in_json_is_refused_within_a_part(number: str) -> None:
+    with pytest.raises(ValueNotJSON, match="out of all bounds"):
+        select_property(f'{{"a": {{"b": {number}}}}}'.encode(), "a")

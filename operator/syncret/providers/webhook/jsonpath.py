@@ -74,8 +74,8 @@ def text_of(found: Any) -> bytes:
     if isinstance(found, Decimal):
         return str(found).encode()
     try:
-        return json.dumps(found, ensure_ascii=False, separators=(",", ":"), default=float).encode(
-            "utf-8", "surrogatepass"
-        )
+        return json.dumps(
+            found, ensure_ascii=False, separators=(",", ":"), default=float, allow_nan=False
+        ).encode("utf-8", "surrogatepass")
     except (ValueError, RecursionError, ArithmeticError):
-        raise ValueError("nested too deeply") from None
+        raise ValueError("nested too deeply, or a number out of all bounds") from None

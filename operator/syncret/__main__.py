@@ -25,6 +25,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         description="Projects secrets from cloud stores into Kubernetes Secrets, follows their "
         "rotation, and rolls what uses them.",
     )
+    parser.add_argument("--version", action="version", version=f"syncret {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     run = commands.add_parser(
         "run", help="run the operator", description="Runs the operator until SIGTERM or Ctrl-C."
@@ -50,8 +51,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"syncret {__version__}")
         return 0
     if arguments.command in tools:
-        return int(_tool(arguments.command).run(arguments))
+        return _for_people(_tool(arguments.command).run, arguments)
     return _run(settings.from_args(arguments, os.environ, parser=run))
+
+
+def _for_people(run: Callable[[argparse.Namespace], int], arguments: argparse.Namespace) -> int:
+    """Runs a command that prints; 130 after Ctrl-C, 141 if nobody reads on (``| head``)."""
+    try:
+        code = run(arguments)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # What is left in the buffer would fail once more at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    return code
 
 
 def _tool(name: str) -> ModuleType:

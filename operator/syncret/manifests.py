@@ -1,5 +1,7 @@
 """Where manifests come from: files, directories, the standard input, or a cluster."""
 
+import asyncio
+import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -7,114 +9,183 @@ from typing import Any, Final
 
 import yaml
 
-#: The resources that are read from a cluster.
-PLURALS: Final = (
-    "secretstores",
-    "clustersecretstores",
-    "clusterexternalsecrets",
-    "externalsecrets",
+from syncret.clock import SystemClock
+from syncret.errors import KubeError, KubeNotFound, SyncretError
+from syncret.kube.client import KubeClient
+from syncret.kube.connection import find_connection, open_session
+from syncret.kube.people import yours
+from syncret.kube.resources import Resource
+
+#: The resources that are read from a cluster: plural and kind.
+KINDS: Final = (
+    ("secretstores", "SecretStore"),
+    ("clustersecretstores", "ClusterSecretStore"),
+    ("clusterexternalsecrets", "ClusterExternalSecret"),
+    ("externalsecrets", "ExternalSecret"),
 )
-_CLUSTER_SCOPED: Final = frozenset({"clustersecretstores", "clusterexternalsecrets"})
+_ENDINGS: Final = (".yaml", ".yml")
 _LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 Document = Mapping[str, Any]
 
 
 class Unreadable(Exception):
-    """An input cannot be read; the message says which one, and quotes nothing of it."""
+    """An input cannot be read; the message says which one and what to do, and quotes nothing."""
 
 
 def files(paths: Sequence[str]) -> Iterator[tuple[str, list[Document]]]:
     """Each file with its documents. Raises Unreadable."""
     for given in paths:
         if given == "-":
-            yield "stdin.yaml", list(_documents(sys.stdin.read(), "the standard input"))
+            found = _documents(_standard_input(), "the standard input")
+            if found is None:
+                raise Unreadable(
+                    "the standard input is empty: see whether what should write to it failed"
+                )
+            yield "stdin.yaml", found
             continue
         path = Path(given)
-        found = [path]
-        if path.is_dir():
-            found = sorted(one for one in path.rglob("*") if one.suffix in {".yaml", ".yml"})
-        for one in found:
-            try:
-                text = one.read_text(encoding="utf-8")
-            except (OSError, UnicodeError) as error:
-                raise Unreadable(f"{one} cannot be read: {type(error).__name__}") from None
-            name = str(one.relative_to(path)) if path.is_dir() else one.name
-            yield name, list(_documents(text, str(one)))
+        if not path.is_dir():
+            found = _documents(_read(path), given)
+            if found is None:
+                raise Unreadable(f"{given} is empty: name a file with manifests")
+            yield path.name, found
+            continue
+        inside = _inside(path)
+        if not inside:
+            raise Unreadable(
+                f"{given} holds no file that ends with .yaml or .yml: name the directory with the "
+                "manifests, or the files"
+            )
+        for one in inside:
+            yield str(one.relative_to(path)), _documents(_read(one), str(one)) or []
 
 
-def _documents(text: str, name: str) -> Iterator[Document]:
+def _inside(directory: Path) -> list[Path]:
+    """The manifests of a directory and those below it. Raises Unreadable."""
+
+    def refused(error: OSError) -> None:
+        raise Unreadable(_why(str(error.filename or directory), error))
+
+    return sorted(
+        Path(where, name)
+        for where, _, names in os.walk(directory, onerror=refused)
+        for name in names
+        if name.endswith(_ENDINGS)
+    )
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise Unreadable(_why(str(path), error)) from None
+
+
+def _standard_input() -> bytes:
+    if sys.stdin is None:
+        return b""
+    try:
+        return sys.stdin.buffer.read()
+    except OSError as error:
+        raise Unreadable(_why("the standard input", error)) from None
+
+
+def _why(name: str, error: OSError) -> str:
+    if isinstance(error, FileNotFoundError):
+        return f"{name} does not exist: correct the path"
+    if isinstance(error, PermissionError):
+        return f"you may not read {name}: have its permissions changed, or leave it out"
+    return f"{name} cannot be read ({(error.strerror or 'no reason is given').lower()})"
+
+
+def _documents(data: bytes, name: str) -> list[Document] | None:
+    """The objects of a file; None if there is not even an empty list in it. Raises Unreadable."""
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeError:
+        raise Unreadable(f"{name} is no text in UTF-8: save it in that encoding") from None
     try:
         loaded = list(yaml.load_all(text, Loader=_LOADER))
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
-        raise Unreadable(f"{name} is not YAML{line}") from None
-    for one in loaded:
-        yield from _flat(one, name)
+        if "{{" in text:
+            raise Unreadable(
+                f"{name} is not YAML{line}, and has templates in it: have them filled in first, as "
+                "by `helm template CHART`, and read what that prints"
+            ) from None
+        raise Unreadable(f"{name} is not YAML{line}: correct it there") from None
+    if all(one is None for one in loaded):
+        return None
+    return [found for one in loaded for found in _flat(one, name)]
 
 
 def _flat(document: Any, name: str) -> Iterator[Document]:
     if document is None:
         return
-    if not isinstance(document, Mapping) or "kind" not in document:
-        raise Unreadable(f"{name} holds something that is no Kubernetes object")
-    items = document.get("items")
-    if str(document["kind"]).endswith("List") and isinstance(items, list):
-        for item in items:
-            kind = str(document["kind"]).removesuffix("List")
-            api = document.get("apiVersion")
-            yield from _flat({"apiVersion": api, "kind": kind, **item}, name)
-    else:
+    kind = document.get("kind") if isinstance(document, Mapping) else None
+    if not isinstance(kind, str) or not kind:
+        raise Unreadable(
+            f"{name} holds something that is no Kubernetes object, because it has no kind: name "
+            "the files with manifests (of a Helm chart, what `helm template` prints)"
+        )
+    if not kind.endswith("List") or "items" not in document:
         yield document
+        return
+    items = document["items"] or []
+    for item in items if isinstance(items, list) else (None,):
+        if not isinstance(item, Mapping):
+            raise Unreadable(f"{name} holds a {kind} with items that are no Kubernetes objects")
+        of_list = {"apiVersion": document.get("apiVersion"), "kind": kind.removesuffix("List")}
+        yield from _flat({**of_list, **item}, name)
 
 
 def cluster(
-    namespace: str, *, everywhere: bool, group: str, versions: Sequence[str]
+    namespace: str, *, everywhere: bool, group: str, versions: Sequence[str], kubeconfig: str = ""
 ) -> list[Document]:
     """What a cluster holds of an API group, by the user's kubeconfig. Raises Unreadable.
 
-    Of each resource, the first of the versions that is served.
+    Of each resource, the first of the versions that is served. Without a ``namespace`` it is that
+    of the kubeconfig's context.
     """
-    from kubernetes import client, config
-    from kubernetes.client.exceptions import ApiException
-
     try:
-        config.load_config()  # type: ignore[no-untyped-call]
-    except Exception as error:  # noqa: BLE001 - of many libraries, and it may quote the file
-        raise Unreadable(f"there is no usable kubeconfig: {type(error).__name__}") from None
-    if not namespace:
-        context: Any = {}
-        if not everywhere:
-            _, context = config.list_kube_config_contexts()  # type: ignore[no-untyped-call]
-        namespace = context.get("context", {}).get("namespace", "default")
-    api = client.CustomObjectsApi()
-    found: list[Document] = []
-    for plural in PLURALS:
-        if plural in _CLUSTER_SCOPED and not everywhere:
-            continue
-        try:
-            found += _listed(api, (group, versions), plural, "" if everywhere else namespace)
-        except ApiException as error:
-            raise Unreadable(f"the API server does not list {plural}: {error.status}") from None
-    return found
+        return asyncio.run(_cluster(namespace, everywhere, (group, versions), kubeconfig))
+    except SyncretError as error:
+        raise Unreadable(error.message) from None
 
 
-def _listed(
-    api: Any, served: tuple[str, Sequence[str]], plural: str, namespace: str
+async def _cluster(
+    namespace: str, everywhere: bool, served: tuple[str, Sequence[str]], kubeconfig: str
 ) -> list[Document]:
-    from kubernetes.client.exceptions import ApiException
+    connection = await find_connection(clock=SystemClock(), kubeconfig=kubeconfig)
+    async with open_session(connection, user_agent="syncret-cli") as session:
+        kube = KubeClient(session, connection.server)
+        where = "" if everywhere else namespace or connection.default_namespace or "default"
+        found: list[Document] = []
+        for plural, kind in KINDS:
+            if everywhere or not kind.startswith("Cluster"):
+                found += await _listed(kube, served, (plural, kind), where)
+        return found
 
+
+async def _listed(
+    kube: KubeClient, served: tuple[str, Sequence[str]], of: tuple[str, str], namespace: str
+) -> list[Document]:
+    """What there is of one resource; nothing if no version of it is served."""
     group, versions = served
+    plural, kind = of
     for version in versions:
+        resource = Resource(group, version, plural, kind, namespaced=not kind.startswith("Cluster"))
         try:
-            if namespace:
-                body = api.list_namespaced_custom_object(group, version, namespace, plural)
-            else:
-                body = api.list_cluster_custom_object(group, version, plural)
-        except ApiException as error:
-            if error.status != 404:
-                raise
+            return [
+                # The items of a list do not always say what they are.
+                {"apiVersion": resource.api_version, "kind": kind, **item}
+                async for page in kube.list_pages(resource, namespace=namespace)
+                for item in page.items
+            ]
+        except KubeNotFound:
             continue
-        return list(_flat(body, plural))
+        except KubeError as error:
+            raise yours(error, "list", resource, namespace) from None
     return []

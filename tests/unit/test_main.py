@@ -17,6 +17,20 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == f"syncret {__version__}\n"
 
 
+def test_a_reader_that_goes_is_no_defect() -> None:
+    """As with ``| head -1``: no traceback, and the code of a program that SIGPIPE ended."""
+    examples = Path(__file__).parents[2] / "examples"
+    command = [sys.executable, "-m", "syncret", "convert", str(examples)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        assert child.stderr is not None
+        child.stdout.close()
+        told = child.stderr.read()
+        assert child.wait(60) == 141
+    assert b"Traceback" not in told
+    assert b"BrokenPipe" not in told
+
+
 @pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"]])
 def test_help(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:

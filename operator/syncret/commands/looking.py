@@ -13,15 +13,10 @@ from syncret.api.workload import WORKLOAD_KINDS, parse_workload
 from syncret.clock import SystemClock
 from syncret.commands.picture import Picture, consumers_of, key_read, keys_made, reader_of
 from syncret.constants import FORCE_SYNC_ANNOTATION, ROTATE_ANNOTATION
-from syncret.errors import (
-    KubeError,
-    KubeForbidden,
-    KubeNotFound,
-    KubeUnauthorized,
-    SyncretError,
-)
+from syncret.errors import KubeError, KubeNotFound, SyncretError
 from syncret.kube.client import KubeClient
 from syncret.kube.connection import find_connection, open_session
+from syncret.kube.people import yours
 from syncret.kube.resources import (
     DAEMON_SETS,
     DEPLOYMENTS,
@@ -120,7 +115,7 @@ class Cluster:
                 metadata_only=True,
             )
         except KubeError as error:
-            raise _yours(error, "patch", EXTERNAL_SECRETS, namespace) from None
+            raise yours(error, "patch", EXTERNAL_SECRETS, namespace) from None
 
     async def ask_to_rotate(self, namespace: str, name: str, value: str) -> None:
         await self.annotate(namespace, name, ROTATE_ANNOTATION, value)
@@ -163,7 +158,7 @@ class Cluster:
             async for page in self.kube.list_pages(resource, namespace=namespace):
                 yield list(page.items)
         except KubeError as error:
-            raise _yours(error, "list", resource, namespace) from None
+            raise yours(error, "list", resource, namespace) from None
 
 
 def _named(external_secret: ExternalSecret) -> Callable[[Body], bool]:
@@ -177,22 +172,6 @@ def _named(external_secret: ExternalSecret) -> Callable[[Body], bool]:
         return workload is not None and rollout.names(workload)
 
     return named
-
-
-def _yours(error: KubeError, verb: str, resource: Resource, namespace: str) -> KubeError:
-    """The error in words for a person, whose rights these are, and not the operator's."""
-    if isinstance(error, KubeUnauthorized):
-        return KubeUnauthorized(
-            "The API server refuses your credentials: log in again, or correct the kubeconfig."
-        )
-    if not isinstance(error, KubeForbidden):
-        return error
-    where = f'in namespace "{namespace}"' if namespace else "in the whole cluster"
-    narrower = "" if namespace or not resource.namespaced else ", or name a namespace by -n"
-    return KubeForbidden(
-        f'You may not {verb} {resource.plural} {where}: have the verb "{verb}" on '
-        f'"{resource.name}" granted to you{narrower}.'
-    )
 
 
 @asynccontextmanager

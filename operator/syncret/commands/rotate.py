@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import contextlib
 import json
 import sys
 from typing import Final
@@ -97,7 +98,9 @@ async def _rotate(arguments: argparse.Namespace, timeout: float) -> Report:
 
 def say(report: Report, step: Step) -> None:
     """Progress, for people; the result alone goes to the standard output."""
-    print(line(report, step), file=sys.stderr, flush=True)
+    # Whoever reads it may go (a pipe, a session); what is driven goes on all the same.
+    with contextlib.suppress(OSError):
+        print(line(report, step), file=sys.stderr, flush=True)
 
 
 def line(report: Report, step: Step) -> str:

@@ -41,6 +41,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="all namespaces, and what belongs to none",
     )
     parser.add_argument(
+        "--kubeconfig", default="", metavar="FILE", help="the kubeconfig for --from-cluster"
+    )
+    parser.add_argument(
         "-o",
         "--output",
         default="-",
@@ -53,8 +56,10 @@ def run(arguments: argparse.Namespace) -> int:
     """Converts; returns the exit code."""
     if bool(arguments.inputs) == arguments.from_cluster:
         return _failed("name files or directories, or - for the standard input, or --from-cluster")
-    if (arguments.namespace or arguments.all_namespaces) and not arguments.from_cluster:
-        return _failed("-n and -A go with --from-cluster")
+    if not arguments.from_cluster and (
+        arguments.namespace or arguments.all_namespaces or arguments.kubeconfig
+    ):
+        return _failed("-n, -A and --kubeconfig go with --from-cluster")
     try:
         if arguments.from_cluster:
             read = manifests.cluster(
@@ -62,6 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
                 everywhere=arguments.all_namespaces,
                 group=ESO,
                 versions=SERVED,
+                kubeconfig=arguments.kubeconfig,
             )
             inputs = [("cluster.yaml", read)]
         else:
@@ -72,6 +78,8 @@ def run(arguments: argparse.Namespace) -> int:
     results = [one for _, several in made for one in several]
     try:
         _write(made, results, arguments.output)
+    except BrokenPipeError:
+        raise  # nobody reads on, which is no mistake
     except OSError as error:
         return _failed(f"the output cannot be written: {error.strerror}")
     for line in summary(results):

@@ -5,6 +5,7 @@ import sys
 from typing import Final
 
 from syncret import manifests
+from syncret.api.keys import ObjectKey
 from syncret.constants import GROUP, VERSION
 from syncret.cost.estimate import estimate
 from syncret.cost.fleet import fleet_of
@@ -53,7 +54,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="how many namespaces a selector of a ClusterExternalSecret selects; default 10",
     )
     parser.add_argument(
-        "--output", choices=("text", "json"), default="text", help="the form; default text"
+        "-o", "--output", choices=("text", "json"), default="text", help="the form; default text"
+    )
+    parser.add_argument(
+        "--kubeconfig", default="", metavar="FILE", help="the kubeconfig for --from-cluster"
     )
 
 
@@ -61,8 +65,10 @@ def run(arguments: argparse.Namespace) -> int:
     """Prints the estimate; returns the exit code."""
     if bool(arguments.inputs) == arguments.from_cluster:
         return _failed("name files or directories, or - for the standard input, or --from-cluster")
-    if (arguments.namespace or arguments.all_namespaces) and not arguments.from_cluster:
-        return _failed("-n and -A go with --from-cluster")
+    if not arguments.from_cluster and (
+        arguments.namespace or arguments.all_namespaces or arguments.kubeconfig
+    ):
+        return _failed("-n, -A and --kubeconfig go with --from-cluster")
     try:
         if arguments.from_cluster:
             documents = manifests.cluster(
@@ -70,6 +76,7 @@ def run(arguments: argparse.Namespace) -> int:
                 everywhere=arguments.all_namespaces,
                 group=GROUP,
                 versions=(VERSION,),
+                kubeconfig=arguments.kubeconfig,
             )
         else:
             documents = [one for _, found in manifests.files(arguments.inputs) for one in found]
@@ -77,20 +84,31 @@ def run(arguments: argparse.Namespace) -> int:
         return _failed(str(error))
     fleet = fleet_of(documents, namespaces=arguments.namespaces)
     lines = estimate(fleet, found=arguments.found)
-    if not lines:
-        return _failed("there is no ExternalSecret in what was read")
-    write = as_json if arguments.output == "json" else as_text
-    sys.stdout.write(write(lines))
-    for remark in fleet.remarks:
+    remarks = [
+        *fleet.remarks,
+        *(_unpriced(line.store) for line in lines if fleet.lacks(line.store)),
+    ]
+    if fleet.external_secrets:
+        json = arguments.output == "json"
+        sys.stdout.write(as_json(lines, remarks) if json else as_text(lines))
+    for remark in remarks:
         print(remark, file=sys.stderr)
-    return 1 if fleet.remarks else 0
+    if not fleet.external_secrets:
+        return _failed("there is no ExternalSecret to count in what was read")
+    return 1 if remarks else 0
+
+
+def _unpriced(store: ObjectKey) -> str:
+    return (
+        f"{store} is not among the manifests that were read, so what its calls cost is not known: "
+        "give the file that has it as well, or use --from-cluster."
+    )
 
 
 def _count(text: str) -> int:
-    number = int(text)
-    if not 0 <= number <= 100_000:
-        raise argparse.ArgumentTypeError("must be from 0 to 100000")
-    return number
+    if not text.isascii() or not text.isdigit() or int(text[:7]) > 100_000:
+        raise argparse.ArgumentTypeError("must be a number from 0 to 100000")
+    return int(text)
 
 
 def _failed(message: str) -> int:

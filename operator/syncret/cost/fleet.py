@@ -34,6 +34,11 @@ class Fleet:
         """The kind of a store as price lists name it; "" where no manifest has it."""
         return self.stores.get(store, "")
 
+    def lacks(self, store: ObjectKey) -> bool:
+        """Whether no manifest has the store, which may be open for one namespace only."""
+        anywhere = store if store.kind == "SecretStore" else store._replace(namespace="")
+        return anywhere not in self.stores
+
     def place(self, store: ObjectKey, namespace: str) -> ObjectKey:
         """The store as it is open for a namespace."""
         return store._replace(namespace=namespace) if store in self.referent else store

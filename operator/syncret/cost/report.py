@@ -27,6 +27,8 @@ def as_text(lines: Sequence[Line]) -> str:
     """A table for people, with a total."""
     rows = [_HEAD, *(_row(line) for line in lines)]
     if len(lines) > 1:
+        # Of a store that is not known, nothing is known of what it charges either.
+        more = "" if all(map(_priced, lines)) else " + ?"
         calls, eso = sum(line.calls for line in lines), sum(line.eso_calls for line in lines)
         rows.append(
             (
@@ -35,9 +37,9 @@ def as_text(lines: Sequence[Line]) -> str:
                 f"{sum(line.secrets for line in lines):,}",
                 f"{sum(line.reads for line in lines):,.0f}",
                 f"{calls:,.0f}",
-                _dollars(sum(line.dollars for line in lines)),
+                _dollars(sum(line.dollars for line in lines)) + more,
                 f"{eso:,.0f}",
-                _dollars(sum(line.eso_dollars for line in lines)),
+                _dollars(sum(line.eso_dollars for line in lines)) + more,
             )
         )
     widths = [max(len(row[column]) for row in rows) for column in range(len(_HEAD))]
@@ -57,18 +59,19 @@ def as_text(lines: Sequence[Line]) -> str:
     return f"{text}{_NOTES}"
 
 
-def as_json(lines: Sequence[Line]) -> str:
-    """The same for programs; dollars are not rounded."""
+def as_json(lines: Sequence[Line], remarks: Sequence[str] = ()) -> str:
+    """The same for programs; dollars are not rounded, and 0 where ``priced`` is false."""
     stores = [_fields(line) for line in lines]
     total = {
         name: sum(store[name] for store in stores)
         for name in ("secrets", "reads", "calls", "dollars", "esoCalls", "esoDollars", "storage")
     }
-    return json.dumps({"stores": stores, "total": total}, indent=2) + "\n"
+    told = {"stores": stores, "total": total, "remarks": list(remarks)}
+    return json.dumps(told, indent=2) + "\n"
 
 
 def _row(line: Line) -> tuple[str, ...]:
-    known = line.price.title != "unknown"
+    known = _priced(line)
     return (
         str(line.store),
         line.price.title,
@@ -85,6 +88,7 @@ def _fields(line: Line) -> dict[str, Any]:
     return {
         "store": str(line.store),
         "kind": line.price.title,
+        "priced": _priced(line),
         "secrets": line.secrets,
         "reads": round(line.reads),
         "calls": round(line.calls),
@@ -93,6 +97,10 @@ def _fields(line: Line) -> dict[str, Any]:
         "esoDollars": line.eso_dollars,
         "storage": line.storage,
     }
+
+
+def _priced(line: Line) -> bool:
+    return line.price.title != "unknown"
 
 
 def _dollars(amount: float) -> str:

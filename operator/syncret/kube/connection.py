@@ -108,7 +108,7 @@ def in_cluster(
 
 async def _from_kubeconfig(paths: str, *, clock: Clock) -> Connection:
     if not _any_file(paths.split(os.pathsep)):
-        raise SetupError(f"The kubeconfig {paths} does not exist: correct KUBECONFIG.")
+        raise SetupError(f"The kubeconfig {paths} does not exist: correct the path.")
     from syncret.kube.kubeconfig import load_kubeconfig  # the official client: only where needed
 
     loaded = await load_kubeconfig(paths, clock=clock)

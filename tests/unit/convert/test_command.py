@@ -64,7 +64,7 @@ def test_what_is_exact_ends_with_zero(tmp_path: Path, capsys: pytest.CaptureFixt
         ([], "name files or directories"),
         (["a.yaml", "--from-cluster"], "name files or directories"),
         (["a.yaml", "-A"], "go with --from-cluster"),
-        (["/nowhere/a.yaml"], "/nowhere/a.yaml cannot be read"),
+        (["/nowhere/a.yaml"], "/nowhere/a.yaml does not exist: correct the path"),
     ],
 )
 def test_wrong_usage_ends_with_two(

@@ -167,7 +167,8 @@ def test_manifests_of_eso_are_counted_as_well(capsys: pytest.CaptureFixture[str]
         ([], "name files or directories"),
         (["a.yaml", "--from-cluster"], "name files or directories"),
         (["a.yaml", "-A"], "go with --from-cluster"),
-        (["/nowhere/a.yaml"], "/nowhere/a.yaml cannot be read"),
+        (["a.yaml", "--kubeconfig=b"], "go with --from-cluster"),
+        (["/nowhere/a.yaml"], "/nowhere/a.yaml does not exist: correct the path"),
     ],
 )
 def test_wrong_usage_ends_with_two(
@@ -182,3 +183,45 @@ def test_nothing_to_count_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[
     path.write_text(yaml.safe_dump(store()), encoding="utf-8")
     assert main(["cost", str(path)]) == 2
     assert "there is no ExternalSecret" in capsys.readouterr().err
+
+
+def test_a_store_that_no_manifest_has_is_named_with_what_to_do(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "all.yaml"
+    elsewhere = external_secret("b", "b", secretStoreRef={"name": "elsewhere"})
+    both = [store(), external_secret("a", "a"), elsewhere]
+    path.write_text(yaml.safe_dump_all(both), encoding="utf-8")
+    assert main(["cost", str(path)]) == 1
+    said = capsys.readouterr()
+    (remark,) = said.err.splitlines()
+    assert remark.startswith("SecretStore shop/elsewhere is not among the manifests")
+    assert "give the file that has it as well" in remark
+    assert re.search(r"(?m)^total .*0\.00 \+ \?.*0\.00 \+ \?$", said.out)
+    assert main(["cost", str(path), "-o", "json"]) == 1
+    printed = json.loads(capsys.readouterr().out)
+    assert {one["store"]: one["priced"] for one in printed["stores"]} == {
+        "ClusterSecretStore aws": True,
+        "SecretStore shop/elsewhere": False,
+    }
+    assert printed["remarks"] == [remark]
+
+
+def test_what_generators_make_costs_no_call(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = external_secret("a", data=[])
+    reference = {"generatorRef": {"name": "password"}}
+    made["spec"] |= {"dataFrom": [{"sourceRef": reference}], "refreshInterval": "1m"}
+    del made["spec"]["secretStoreRef"]
+    path = tmp_path / "all.yaml"
+    path.write_text(yaml.safe_dump(made), encoding="utf-8")
+    assert main(["cost", str(path), "--output", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["stores"] == []
+
+
+def test_why_nothing_is_counted_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "all.yaml"
+    path.write_text(yaml.safe_dump(external_secret("a", "a", refreshInterval="x")), "utf-8")
+    assert main(["cost", str(path)]) == 2
+    assert "ExternalSecret shop/a is not counted" in capsys.readouterr().err

@@ -7,6 +7,7 @@ from typing import Any, Final
 from syncret.convert.copying import copied
 from syncret.convert.fields import has, shapes
 from syncret.convert.generators import kind_of
+from syncret.convert.metadata import convert_fetch
 from syncret.convert.result import Body, Result
 from syncret.convert.terms import NoEquivalent, quoted
 from syncret.convert.translate import translate
@@ -143,6 +144,7 @@ def _reference(reference: Any, path: str, result: Result) -> Any:
             f"{path}.property",
             "queries of gjson are not known here: it is read as names joined by dots",
         )
+    convert_fetch(found, path, result)
     return found
 
 

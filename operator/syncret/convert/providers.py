@@ -1,4 +1,4 @@
-"""The parts of a store that are of another form here: azurekv, kubernetes, webhook and fake.
+"""The parts of a store that are of another form here: azurekv, gcpsm, kubernetes, webhook and fake.
 
 Each takes ESO's fields and gives ours; what :func:`syncret.convert.copying.copied` then finds
 unknown is said there. The other providers have ESO's form.
@@ -65,8 +65,37 @@ def _kubernetes(part: Body, result: Result) -> Body:
     return part
 
 
+#: The order in which the first way to authenticate is taken there.
+_GCP: Final = ("secretRef", "workloadIdentity", "workloadIdentityFederation")
+
+#: What only one kind of authentication looks at there, and only that one may have here.
+_AZURE: Final = {
+    "identityId": ("ManagedIdentity",),
+    "serviceAccountRef": ("WorkloadIdentity",),
+    "authSecretRef": ("ServicePrincipal", "WorkloadIdentity"),
+}
+
+
+def _gcpsm(part: Body, result: Result) -> Body:
+    auth = part.get("auth")
+    if not isinstance(auth, Mapping):
+        return part
+    named = [name for name in _GCP if auth.get(name)]
+    for name in named[1:]:
+        result.note(
+            f"spec.provider.gcpsm.auth.{name}", f"it did nothing beside {named[0]}, and is left out"
+        )
+    if len(named) > 1:
+        part["auth"] = {name: one for name, one in auth.items() if name not in named[1:]}
+    return part
+
+
 def _azurekv(part: Body, result: Result) -> Body:
     path = "spec.provider.azurekv"
+    kind = part.get("authType") or "ServicePrincipal"
+    for name, kinds in _AZURE.items():
+        if kind not in kinds and part.pop(name, None):
+            result.note(f"{path}.{name}", f"it did nothing with the authType {kind}")
     if part.pop("useAzureSDK", None) is not None:
         result.note(f"{path}.useAzureSDK", "there is one SDK here, which needs no switch")
     custom = part.get("customCloudConfig")
@@ -172,6 +201,7 @@ class _Placeholders:
 _PROVIDERS: Final[Mapping[str, Callable[[Body, Result], Body]]] = {
     "azurekv": _azurekv,
     "fake": _fake,
+    "gcpsm": _gcpsm,
     "kubernetes": _kubernetes,
     "webhook": _webhook,
 }

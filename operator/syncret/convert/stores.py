@@ -10,6 +10,8 @@ from syncret.convert.fields import shapes
 from syncret.convert.providers import rearranged
 from syncret.convert.result import Body, Result
 from syncret.convert.vault import convert_vault
+from syncret.errors import SpecInvalid
+from syncret.providers.registry import parse_provider
 
 
 def convert_spec(kind: str, spec: Mapping[str, Any], result: Result) -> Body | None:
@@ -42,7 +44,14 @@ def convert_spec(kind: str, spec: Mapping[str, Any], result: Result) -> Body | N
     made: Body = copied(fields, shapes()[kind], "spec", result)
     # Without a field of the identity or of who may use it, it would be another store, and might
     # read or admit more.
-    return None if any(remark.lost for remark in result.remarks) else made
+    if any(remark.lost for remark in result.remarks):
+        return None
+    try:
+        parse_provider(made["provider"], cluster_scoped=kind == "ClusterSecretStore")
+    except SpecInvalid as error:
+        # Ours is stricter in places: whoever applies it should hear of it before.
+        result.note("spec.provider", f"it has to be corrected before it is of use: {error.message}")
+    return made
 
 
 def _part(name: str, part: Any, kind: str, result: Result) -> Any:

@@ -24,8 +24,26 @@ _REASONS: Final[Mapping[str, str]] = {
 }
 
 
-def convert(source: Mapping[str, Any]) -> Result:  # noqa: PLR0911 - a reason each
+#: What is raised by a value of another type than its field has. No API server takes such an object.
+MISSHAPEN: Final = (AttributeError, KeyError, TypeError, ValueError)
+
+#: What is said of it.
+OTHER_FORM: Final = (
+    "a field has a value of another type than it takes: `kubectl apply --dry-run=server` says which"
+)
+
+
+def convert(source: Mapping[str, Any]) -> Result:
     """What becomes of one object."""
+    try:
+        return _convert(source)
+    except MISSHAPEN:
+        result = Result(source)
+        result.lose("", OTHER_FORM)
+        return result
+
+
+def _convert(source: Mapping[str, Any]) -> Result:  # noqa: PLR0911 - a reason each
     result = Result(source)
     api, kind = str(source.get("apiVersion", "")), str(source.get("kind", ""))
     group = api.partition("/")[0]

@@ -13,9 +13,11 @@ from syncret.api.externalsecret import ExternalSecret, parse_external_secret
 from syncret.api.keys import ObjectKey
 from syncret.api.store import Store, parse_store
 from syncret.constants import GROUP, VERSION
-from syncret.convert.mapping import convert
+from syncret.convert.mapping import MISSHAPEN, OTHER_FORM, convert
+from syncret.convert.result import Result
 from syncret.errors import SpecInvalid
 from syncret.providers.registry import parse_provider
+from syncret.reconcile.wanted import wanted_of
 
 _STORES: Final = ("SecretStore", "ClusterSecretStore")
 
@@ -51,14 +53,21 @@ def fleet_of(documents: Iterable[Mapping[str, Any]], *, namespaces: int) -> Flee
     """
     fleet = Fleet()
     for body in _ours(documents, fleet):
-        match body["kind"]:
-            case "SecretStore" | "ClusterSecretStore":
-                _add_store(fleet, body)
-            case "ExternalSecret":
-                _add(fleet, body)
-            case "ClusterExternalSecret":
-                _spread(fleet, body, namespaces)
+        try:
+            _count(fleet, body, namespaces)
+        except MISSHAPEN:
+            fleet.remarks.append(f"{Result(body).name} is not counted: {OTHER_FORM}.")
     return fleet
+
+
+def _count(fleet: Fleet, body: dict[str, Any], namespaces: int) -> None:
+    match body["kind"]:
+        case "SecretStore" | "ClusterSecretStore":
+            _add_store(fleet, body)
+        case "ExternalSecret":
+            _add(fleet, body)
+        case "ClusterExternalSecret":
+            _spread(fleet, body, namespaces)
 
 
 def _ours(documents: Iterable[Mapping[str, Any]], fleet: Fleet) -> Iterator[dict[str, Any]]:
@@ -114,6 +123,7 @@ def _add(fleet: Fleet, body: dict[str, Any]) -> None:
     if external_secret.problem:
         fleet.remarks.append(f"{external_secret.key} is not counted: {external_secret.problem}")
         return
+    wanted_of(external_secret)  # raises if it is of another form
     fleet.external_secrets.append(external_secret)
 
 

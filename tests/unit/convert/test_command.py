@@ -342,3 +342,21 @@ def test_a_store_of_azure_loses_nothing_that_it_needs() -> None:
     assert made == kept
     assert not any(remark.lost for remark in result.remarks)
     assert len(result.remarks) == 2
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"data": 3},
+        {"dataFrom": True},
+        {"target": 3},
+        {"data": [{"secretKey": [], "remoteRef": {"key": SECRET}}]},
+        {"dataFrom": [{"sourceRef": {"generatorRef": {"kind": []}}}]},
+    ],
+)
+def test_a_value_of_another_type_is_told_of_its_object(spec: dict[str, Any]) -> None:
+    made = convert(external_secret(**spec))
+    if made.body is None:
+        assert "kubectl apply --dry-run=server" in made.remarks[0].text
+    assert made.remarks
+    assert not any(SECRET in one.text for one in made.remarks)

@@ -225,3 +225,28 @@ def test_why_nothing_is_counted_is_said(tmp_path: Path, capsys: pytest.CaptureFi
     path.write_text(yaml.safe_dump(external_secret("a", "a", refreshInterval="x")), "utf-8")
     assert main(["cost", str(path)]) == 2
     assert "ExternalSecret shop/a is not counted" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (("spec", "data"), 3),
+        (("spec", "data", 0, "secretKey"), []),
+        (("spec", "dataFrom"), True),
+        (("spec", "dataFrom"), [{"find": {"tags": {"a": {}}}}]),
+        (("metadata", "namespace"), []),
+        (("metadata", "name"), 3),
+    ],
+)
+def test_a_value_of_another_type_is_told_and_the_rest_counted(
+    path: tuple[Any, ...], value: object
+) -> None:
+    for api in ("syncret.io/v1alpha1", "external-secrets.io/v1"):
+        broken = external_secret("b", "b") | {"apiVersion": api}
+        part: Any = broken
+        for step in path[:-1]:
+            part = part[step]
+        part[path[-1]] = value
+        fleet = fleet_of([store(), broken, external_secret("a", "a")], namespaces=1)
+        assert {one.key.name for one in fleet.external_secrets} >= {"a"}
+        estimate(fleet, found=1)

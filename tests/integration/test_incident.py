@@ -1,6 +1,7 @@
 """``syncret rotate`` and ``syncret incident``, on a real control plane with pods that roll."""
 
 import json
+import signal
 import subprocess
 import sys
 import threading
@@ -13,7 +14,7 @@ import pytest
 import yaml
 
 from contract.proxy import Action, Change, Proxy, Reply, Request
-from integration.manifests import cluster_store, entry, env
+from integration.manifests import cluster_store, entry, env, workload
 from integration.world import World, Worlds, wait_until
 from syncret.constants import ROTATE_ANNOTATION
 from testbed.moto import Moto
@@ -192,6 +193,53 @@ def test_rotate_follows_to_the_last_pod(shop: World, aws: RotationFunction) -> N
 
     assert syncret(shop, "rotate", "none", "-n", shop.namespace).returncode == 1
     assert syncret(shop, "rotate", "app", "--timeout=x").returncode == 2
+
+
+def test_a_consumer_that_does_not_start_ends_it_and_names_who_is_left(
+    shop: World, aws: RotationFunction
+) -> None:
+    shop.put("db", {"password": "first"})
+    shop.external_secret(data=[entry("password", shop.key("db"), "password")], interval="1h")
+    shop.wait_data({"password": b"first"})
+    broken = workload(shop.namespace, "a", container=env("app", "password"))
+    broken["spec"]["progressDeadlineSeconds"] = 3
+    broken["spec"]["template"]["metadata"]["labels"]["testbed/breaks"] = "true"
+    shop.apply(broken)
+    shop.workload("b", container=env("app", "password"))
+    running(shop, 2)
+    shop.wait_ready()
+    where = ("incident", "--store=aws", "-n", shop.namespace, "--key", shop.key("db"))
+
+    done = syncret(shop, *where, "--rotate", "--output=json", "--timeout=90s")
+    report = parsed(done)["rotation"]
+    assert (done.returncode, report["outcome"]) == (1, "failed"), done.stderr
+    assert 'Deployment "a" was restarted and did not become healthy' in report["reason"]
+    assert report["seconds"] < 60, "it does not wait for what does not come"
+    left = [f"Deployment {shop.namespace}/{name}" for name in "ab"]
+    assert report["leftOver"] == left
+    assert "the rollout has stopped" in done.stderr
+    assert "not rolled out: Deployment" in syncret(shop, *where).stdout
+
+
+def test_ctrl_c_prints_what_is_known_and_stops_nothing(shop: World, aws: RotationFunction) -> None:
+    shop.put("db", {"password": "first"})
+    for name in ("app", "other"):
+        data = [entry("password", shop.key("db"), "password")]
+        shop.external_secret(name, data=data, interval="1h")
+        shop.wait_ready(name)
+    aws.seconds = 5.0
+    config = f"--kubeconfig={shop.operator.cluster.kubeconfig}"
+    where = ("--store=aws", "-n", shop.namespace, "--key", shop.key("db"))
+    command = (sys.executable, "-m", "syncret", "incident", *where, "--rotate", "-ojson", config)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
+        shop.wait(lambda: aws.tokens, "the store is asked")
+        child.send_signal(signal.SIGINT)
+        told = json.loads(child.communicate(timeout=60)[0])["rotation"]
+    assert child.returncode == 130
+    assert told["outcome"] == "interrupted"
+    assert told["timeline"][0]["what"] == "asked to rotate"
+    assert told["notAsked"] == [f"{shop.namespace}/other"]
+    shop.wait_data({"password": b"rotated-1"})
 
 
 def test_an_operator_that_dies_after_the_request_rotates_once(

@@ -32,11 +32,16 @@ DONE: Final = 0
 FAILED: Final = 1
 USAGE: Final = 2
 LATE: Final = 3
+INTERRUPTED: Final = 130
 
 
 @dataclass(slots=True)
 class Report:
-    """What came of it. ``reason``: why it failed, or what was still waited for."""
+    """What came of it. ``reason``: why it failed, or what was still waited for.
+
+    ``unasked``: who reads the secret as well and was not asked to refresh, since it came to no
+    rotation while this was followed.
+    """
 
     started: float
     state: str = "running"
@@ -44,12 +49,14 @@ class Report:
     seconds: float = 0.0
     timeline: list[Step] = field(default_factory=list)
     left_over: list[str] = field(default_factory=list)
+    unasked: list[str] = field(default_factory=list)
     picture: Picture = field(default_factory=Picture)
 
     @property
     def code(self) -> int:
         """The exit code."""
-        return {"done": DONE, "late": LATE, "unseen": LATE}.get(self.state, FAILED)
+        codes = {"done": DONE, "late": LATE, "unseen": LATE, "interrupted": INTERRUPTED}
+        return codes.get(self.state, FAILED)
 
     def body(self) -> dict[str, Any]:
         """As JSON."""
@@ -68,6 +75,7 @@ class Report:
                 for step in self.timeline
             ],
             "leftOver": self.left_over,
+            "notAsked": self.unasked,
         }
 
 
@@ -95,19 +103,46 @@ async def drive(
     value = f"cli-{time.time_ns()}" + (f":{key}" if key else "")
     await cluster.ask_to_rotate(rotates.namespace, rotates.name, value)
     note(Step(time.time(), "asked to rotate", f"ExternalSecret {rotates.place}"))
+    try:
+        await _follow(
+            cluster,
+            (scope, stores),
+            report,
+            rotates=rotates,
+            value=value,
+            timeout=timeout,
+            note=note,
+        )
+    except asyncio.CancelledError:  # Ctrl-C: what is known by now is told
+        report.state, report.seconds = "interrupted", time.time() - report.started
+    return report
+
+
+async def _follow(
+    cluster: Cluster,
+    of: tuple[Scope, Mapping[ObjectKey, Store]],
+    report: Report,
+    *,
+    rotates: Reader,
+    value: str,
+    timeout: float,
+    note: Callable[[Step], None],
+) -> None:
+    """Until there is nothing left to wait for, or no time; the report says which."""
     request, asked, failures = request_of(value).id, False, 0
-    before = first
+    first = before = report.picture
+    report.unasked = _others(first, rotates)
     while True:
         now = time.time()
         report.seconds = now - report.started
         try:
-            picture = await cluster.picture(scope, stores)
+            picture = await cluster.picture(*of)
             failures = 0
         except SyncretError as error:
             failures += 1
             if failures >= _PATIENCE:
                 report.state, report.reason = "failed", error.message
-                return report
+                return
             picture = before
         for step in steps(before, picture, wall=now):
             note(step)
@@ -116,15 +151,21 @@ async def drive(
             first, picture, request=request, wall=now, rotates=rotates.place
         )
         if report.state == "running" and not asked and _has_rotated(picture, rotates, request):
-            asked = True
+            asked, report.unasked = True, []
             await _ask_the_others(cluster, picture, rotates, value, note)
         report.left_over = left_over(picture)
+        if report.state == "done":
+            report.unasked = []
         if report.state != "running":
-            return report
+            return
         if report.seconds >= timeout:
             report.state = "late"
-            return report
+            return
         await asyncio.sleep(POLL)
+
+
+def _others(picture: Picture, rotates: Reader) -> list[str]:
+    return [one.place for one in picture.readers if one.place != rotates.place]
 
 
 async def _ask_the_others(

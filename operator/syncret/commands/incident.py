@@ -6,7 +6,7 @@ import json
 from typing import Any, Final
 
 from syncret.api.keys import CLUSTER_STORES, Kind, ObjectKey
-from syncret.commands.driving import FAILED, USAGE, Report, drive, stamp
+from syncret.commands.driving import FAILED, INTERRUPTED, USAGE, Report, drive, stamp
 from syncret.commands.looking import Cluster, Scope, open_cluster
 from syncret.commands.picture import Consumer, Picture, Reader
 from syncret.commands.rotate import add_common, ending, failed, line, say
@@ -21,7 +21,7 @@ post-mortem. Without --rotate nothing is changed. No secret value is read."""
 
 EPILOG: Final = """\
 exit codes: 0 told, or all pods have the new value; 1 failed; 2 wrong usage; 3 not done in time, or
-not all of it could be seen.
+not all of it could be seen; 130 interrupted by Ctrl-C, after what is known by then was printed.
 
 examples:
   syncret incident --store ClusterSecretStore/aws --key production/database
@@ -35,14 +35,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         required=True,
         metavar="[KIND/]NAME",
         help="the store: ClusterSecretStore/NAME, or SecretStore/NAME of the namespace, or a "
-        "ClusterGenerator or Generator; without a "
-        "kind, a SecretStore if --namespace is given",
+        "ClusterGenerator or Generator; without a kind, a SecretStore if --namespace is given",
     )
     parser.add_argument("--key", required=True, help="the secret, in any form of its name")
     parser.add_argument(
         "--rotate", action="store_true", help="rotate it, and follow that to the last pod"
     )
-    add_common(parser, timeout="5m")
+    add_common(parser, timeout="5m", anywhere="all of them")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -62,7 +61,7 @@ def run(arguments: argparse.Namespace) -> int:
     except SyncretError as error:
         return failed("incident", error.message, FAILED)
     except KeyboardInterrupt:
-        return failed("incident", "interrupted; what was asked for goes on", 130)
+        return failed("incident", "interrupted", INTERRUPTED)
     if arguments.output == "json":
         print(json.dumps(body(store, arguments.key, picture, report), indent=2))
     else:
@@ -149,6 +148,7 @@ def _reader(reader: Reader) -> dict[str, Any]:
         "pinned": reader.pinned,
         "ready": reader.ready,
         "message": reader.message,
+        "rollout": reader.rollout,
         "lastChangeTime": reader.changed,
         "consumers": [_consumer(one) for one in reader.consumers],
     }
@@ -183,6 +183,8 @@ def text(store: ObjectKey, key: str, picture: Picture, report: Report | None) ->
         )
         if reader.pinned:
             lines.append("  it names that version itself, and reads no newer one: edit it")
+        if reader.rollout:
+            lines.append(f"  not rolled out: {reader.rollout}")
         for consumer in reader.consumers:
             lines.append(f"  {_consumer_line(consumer)}")
             lines += [f"    {pod.name} has the old value" for pod in consumer.pods if pod.old]

@@ -19,6 +19,7 @@ from syncret.api.store import Store
 from syncret.clock import parse_rfc3339
 from syncret.constants import CHECKSUM_ANNOTATION
 from syncret.reconcile.rollout.checksum import parse as parse_checksum
+from syncret.reconcile.rollout.condition import FAILED, REVERTED
 from syncret.sources.names import Subject, System, is_below, is_same
 
 #: Kinds whose pods are replaced by a rolling restart.
@@ -67,7 +68,8 @@ class Reader:
     """An ExternalSecret that reads the secret, and what comes of it.
 
     ``version``: the one that its Secret was made from. ``pinned``: it names a version itself, and
-    will not read another.
+    will not read another. ``rollout``: what the operator says of a rollout that is not done, and
+    ``halted``: it has stopped since the Secret changed, until a person does something.
     """
 
     namespace: str
@@ -83,6 +85,8 @@ class Reader:
     force_sync: str = ""
     rolls: bool = True
     pinned: bool = False
+    rollout: str = ""
+    halted: bool = False
     consumers: tuple[Consumer, ...] = ()
 
     @property
@@ -146,6 +150,7 @@ def keys_made(external_secret: ExternalSecret, key: str) -> frozenset[str] | Non
 def reader_of(external_secret: ExternalSecret, key: str) -> Reader:
     """Without its consumers."""
     status = external_secret.status
+    told = status.rolled_out
     return Reader(
         namespace=external_secret.key.namespace,
         name=external_secret.key.name,
@@ -160,6 +165,18 @@ def reader_of(external_secret: ExternalSecret, key: str) -> Reader:
         force_sync=status.force_sync,
         rolls=external_secret.rollout.mode != "None",
         pinned=_pinned(external_secret, key),
+        rollout=told.message if told and told.status == "False" else "",
+        halted=told is not None and told.reason in {FAILED, REVERTED} and _halted(external_secret),
+    )
+
+
+def _halted(external_secret: ExternalSecret) -> bool:
+    """Whether it is of the present value that a rollout failed, and not of one before."""
+    changed = parse_rfc3339(external_secret.status.last_change_time)
+    return any(
+        target.phase in {"Failed", "Reverted"}
+        and parse_rfc3339(target.last_rollout_time) >= changed
+        for target in external_secret.status.targets
     )
 
 

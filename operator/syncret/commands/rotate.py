@@ -7,20 +7,21 @@ import json
 import sys
 from typing import Final
 
-from syncret.commands.driving import DONE, FAILED, USAGE, Report, drive
+from syncret.commands.driving import DONE, FAILED, INTERRUPTED, USAGE, Report, drive
 from syncret.commands.looking import Scope, open_cluster
 from syncret.commands.timeline import Step
 from syncret.duration import parse_duration
 from syncret.errors import SpecInvalid, SyncretError
 
 DESCRIPTION: Final = """\
-Has the store rotate what an ExternalSecret reads, where it can (AWS Secrets Manager), and follows
-the new value to the last pod: rotated, read, in the Secret, rolled. It writes one annotation; the
-operator does the rest, also if this command is interrupted."""
+Has the store rotate what an ExternalSecret reads, where it can (AWS Secrets Manager, static roles
+of Vault, generators), and follows the new value to the last pod: rotated, read, in the Secret,
+rolled. It writes one annotation; the operator does the rest, also if this command is
+interrupted."""
 
 EPILOG: Final = """\
 exit codes: 0 all pods have the new value; 1 failed; 2 wrong usage; 3 not done in time, or not all
-of it could be seen.
+of it could be seen; 130 interrupted by Ctrl-C.
 
 examples:
   syncret rotate database -n shop
@@ -33,13 +34,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--key", default="", help="only this key of the store, not all that it reads"
     )
-    add_common(parser, timeout="10m")
+    add_common(parser, timeout="10m", anywhere="the context's")
 
 
-def add_common(parser: argparse.ArgumentParser, *, timeout: str) -> None:
-    """What both commands take."""
+def add_common(parser: argparse.ArgumentParser, *, timeout: str, anywhere: str) -> None:
+    """What both commands take. ``anywhere``: where it is looked without a namespace."""
     parser.add_argument(
-        "-n", "--namespace", default="", help="the namespace; the default is the context's"
+        "-n", "--namespace", default="", help=f"the namespace; the default is {anywhere}"
     )
     parser.add_argument(
         "--timeout",
@@ -59,6 +60,8 @@ def add_common(parser: argparse.ArgumentParser, *, timeout: str) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Rotates; returns the exit code."""
+    if not arguments.name:
+        return failed("rotate", "EXTERNALSECRET: name one.", USAGE)
     try:
         timeout = parse_duration(arguments.timeout)
     except SpecInvalid as error:
@@ -68,7 +71,7 @@ def run(arguments: argparse.Namespace) -> int:
     except SyncretError as error:
         return failed("rotate", error.message, FAILED)
     except KeyboardInterrupt:
-        return failed("rotate", "interrupted; what was asked for goes on", 130)
+        return failed("rotate", "interrupted", INTERRUPTED)
     if arguments.output == "json":
         print(json.dumps(report.body(), indent=2))
     else:
@@ -124,9 +127,23 @@ def ending(report: Report) -> str:
             "list all of the workloads and pods. Look with somebody who may: "
             + "; ".join(report.picture.problems)
         )
-    if report.state == "late":
-        return f"Not done after {report.seconds:.0f} s; waiting for {report.reason}. It goes on."
-    return f"Failed after {report.seconds:.0f} s: {report.reason}"
+    if report.state in {"late", "interrupted"}:
+        how = "Not done" if report.state == "late" else "Interrupted"
+        waiting = f"; waiting for {report.reason}" if report.reason else ""
+        return f"{how} after {report.seconds:.0f} s{waiting}. It goes on.{_behind(report)}"
+    return f"Failed after {report.seconds:.0f} s: {report.reason}{_behind(report)}"
+
+
+def _behind(report: Report) -> str:
+    """Who has not come along."""
+    text = f" Pods with the old value: {', '.join(report.left_over)}." if report.left_over else ""
+    if not report.unasked:
+        return text
+    return (
+        f"{text} Not asked to read a new value, because there was none yet: ExternalSecret "
+        + ", ".join(report.unasked)
+        + ". When there is one, annotate them with syncret.io/force-sync, or run this again."
+    )
 
 
 def failed(command: str, message: str, code: int = DONE) -> int:

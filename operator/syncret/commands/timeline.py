@@ -56,6 +56,8 @@ def _of_reader(old: Reader, now: Reader) -> list[tuple[str, str]]:
     if now.ready != old.ready or (now.ready == "False" and now.message != old.message):
         ready = "is in sync" if now.ready == "True" else f"is not in sync: {now.message}"
         found.append((ready, subject))
+    if now.halted and (not old.halted or now.rollout != old.rollout):
+        found.append((f"the rollout has stopped: {now.rollout}", subject))
     before = {(one.kind, one.name): one for one in old.consumers}
     for consumer in now.consumers:
         place = f"{consumer.kind} {now.namespace}/{consumer.name}"
@@ -94,13 +96,24 @@ def outcome(
     if told.state != "Done":
         failed = told.state == "Failed"
         return ("failed", told.message) if failed else ("running", "the store's new version")
+    return _followed(first, now, leader, wall)
+
+
+def _followed(first: Picture, now: Picture, leader: Reader, wall: float) -> tuple[Outcome, str]:
+    """The same, of what comes after the store has rotated. One that halts stops nobody else."""
     before = {reader.place: reader for reader in first.readers}
+    halted = ""
     for reader in now.readers:
         if reader.version != leader.version and not reader.pinned:
             return "running", f"ExternalSecret {reader.place} to read the new version"
         waited = _waited_for(before.get(reader.place), reader, wall)
-        if waited:
-            return "running", f"{waited} to roll"
+        if waited and reader.halted:
+            halted = halted or f"ExternalSecret {reader.place}: {reader.rollout}"
+        elif waited:
+            why = f" ({reader.rollout})" if reader.rollout else ""
+            return "running", f"{waited} to roll{why}"
+    if halted:
+        return "failed", halted
     return ("unseen" if now.blind else "done"), ""
 
 

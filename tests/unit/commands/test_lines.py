@@ -107,3 +107,19 @@ def test_the_report_ends_with_what_is_left() -> None:
     assert Report(0.0, state="late").code == 3
     assert Report(0.0, state="failed", reason="why").code == 1
     assert "It goes on." in ending(Report(0.0, state="late", reason="x"))
+
+
+def test_who_has_not_come_along_is_named() -> None:
+    late = Report(0.0, state="late", seconds=9.0, reason="Deployment shop/web to roll")
+    late.left_over = ["Deployment shop/web"]
+    assert ending(late).endswith("It goes on. Pods with the old value: Deployment shop/web.")
+    stopped = Report(0.0, state="interrupted", seconds=2.0, unasked=["team/db"])
+    assert stopped.code == 130
+    assert ending(stopped).startswith("Interrupted after 2 s. It goes on. Not asked to read a new")
+    assert "ExternalSecret team/db. When there is one, annotate them with" in ending(stopped)
+    assert stopped.body()["notAsked"] == ["team/db"]
+    halted = replace(READER, rollout='Deployment "web" is paused.', consumers=())
+    assert '  not rolled out: Deployment "web" is paused.' in text(
+        STORE, "prod/db", Picture((halted,)), None
+    )
+    assert body(STORE, "k", Picture((halted,)), None)["externalSecrets"][0]["rollout"]

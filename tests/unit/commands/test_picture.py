@@ -180,3 +180,19 @@ def test_who_pulls_with_it_and_who_is_named_consume_it_too() -> None:
         ("blind", "named", True, 1),
         ("puller", "pulls", False, 0),
     ]
+
+
+def test_a_rollout_that_failed_halts_only_the_value_that_it_was_of() -> None:
+    def read(phase: str, at: str, reason: str = "RolloutFailed", status: str = "False") -> Any:
+        told = {"type": "RolledOut", "status": status, "reason": reason, "message": "m"}
+        target = {"kind": "Deployment", "name": "web", "uid": "u", "checksum": "c"}
+        target |= {"phase": phase, "lastRolloutTime": at}
+        status_ = {"lastChangeTime": CHANGED, "conditions": [told]}
+        reader = reader_of(record(status={**status_, "rollout": {"targets": [target]}}), "prod/db")
+        return reader.rollout, reader.halted
+
+    assert read("Failed", NEW) == ("m", True)
+    assert read("Reverted", NEW, "RolloutReverted") == ("m", True)
+    assert read("Failed", OLD) == ("m", False), "it is of the value before"
+    assert read("Paused", OLD, "RolloutPaused") == ("m", False)
+    assert read("Current", NEW, "RolledOut", "True") == ("", False)

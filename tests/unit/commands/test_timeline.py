@@ -112,3 +112,23 @@ def test_any_annotation_is_a_request(value: str) -> None:
     request = request_of(value)
     assert len(request.id) == 16
     assert request_of(f"cli-1:{value}").key == value
+
+
+def test_a_rollout_that_halts_ends_it_when_nobody_else_is_on_the_way() -> None:
+    told = 'Deployment "web" was restarted and did not become healthy in time.'
+    broken = replace(WEB, entry="b", healthy=False, pods=pods(True, False))
+    stopped = {"rollout": told, "halted": True, "consumers": (broken,)}
+    read = replace(READER, rotation=rotation("Done"), version="v2", changed=AFTER, **stopped)  # type: ignore[arg-type]
+    other = replace(OTHER, version="v2", changed=AFTER)
+    rolling = replace(other, consumers=(broken,), rollout="0 of 1 workloads use it.")
+    assert where(read, rolling) == (
+        "running",
+        "Deployment team/web to roll (0 of 1 workloads use it.)",
+    )
+    rolled = replace(WEB, entry="b")
+    assert where(read, replace(other, consumers=(rolled,))) == (
+        "failed",
+        f"ExternalSecret shop/db: {told}",
+    )
+    found = steps(FIRST, Picture((read, OTHER)), wall=WALL)
+    assert f"the rollout has stopped: {told}" in [step.what for step in found]

@@ -116,7 +116,8 @@ def _going_on(plan: RolloutPlan, targets: Sequence[RolloutTarget]) -> tuple[str,
 
 def _failed(by_phase: Mapping[Phase, Sequence[RolloutTarget]]) -> str:
     waiting = len(by_phase.get("Pending", ()))
-    stopped = f" {waiting} more were not restarted." if waiting else ""
+    were = "was" if waiting == 1 else "were"
+    stopped = f" {waiting} more {were} not restarted." if waiting else ""
     return (
         f"{_named(by_phase['Failed'])} was restarted and did not become healthy in time; "
         f"nothing else is restarted.{stopped} Look at its pods: if the new value is wrong, "

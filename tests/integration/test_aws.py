@@ -14,6 +14,7 @@ from contract.aws_sts import role
 from contract.proxy import Proxy
 from integration import manifests
 from integration.api import Api
+from integration.audit import Audit
 from integration.manifests import entry
 from integration.world import World
 from testbed.moto import Moto
@@ -85,6 +86,27 @@ def test_a_namespace_reads_as_the_role_of_its_own_service_account(
     assert said["user"]["username"] == f"system:serviceaccount:{world.namespace}:reader"
     assert not review(api, token, "https://kubernetes.default.svc").get("authenticated")
     assert token not in world.operator.log
+
+
+def test_what_the_chart_grants_for_tokens_is_what_is_asked_for(
+    world: World, proxy: Proxy, api: Api, audit: Audit
+) -> None:
+    """The operator has the chart's rights alone here; test_permissions looks at all the others."""
+    mark = audit.mark()
+    world.put("db", "first")
+    account(world, **{"eks.amazonaws.com/role-arn": role("reader")})
+    world.apply(store(world, "own", proxy, auth=by_account()))
+    world.external_secret(data=[entry("k", world.key("db"))], store="own")
+    world.wait_data({"k": b"first"})
+    granted = {
+        (group, resource, verb)
+        for rule in (api.get("ClusterRole", "syncret-tokens") or {})["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    }
+    asked = {request.permission for request in audit.requests(mark) if request.allowed}
+    assert {one for one in asked if one[1].startswith("serviceaccounts")} == granted
 
 
 def test_an_account_without_a_role_is_told_and_then_works(world: World, proxy: Proxy) -> None:

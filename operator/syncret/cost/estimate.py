@@ -27,15 +27,12 @@ from syncret.reconcile.wanted import Wanted, wanted_of
 #: Seconds in a month: a twelfth of 365 days.
 MONTH: Final = 365 * 86_400 / 12
 
-#: Secrets in a page of a search.
-_PAGE: Final = 100
-
 _SECRETS_MANAGER: Final = "aws/SecretsManager"
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A store in a month. ``reads``: of single secrets.
+    """A store in a month. ``reads``: of single secrets. ``searches``: the calls that search.
 
     ``price.title`` is "unknown" where no manifest has the store; its dollars are 0 then.
     """
@@ -46,16 +43,22 @@ class Line:
     reads: float
     calls: float
     eso_calls: float
+    searches: float = 0.0
+    eso_searches: float = 0.0
 
     @property
     def dollars(self) -> float:
         """For Syncret's calls."""
-        return max(0.0, self.calls - self.price.free_a_minute * MONTH / 60) * self.price.call
+        reads = self._paid(self.calls, self.searches)
+        return max(0.0, reads - self.price.free_a_minute * MONTH / 60) * self.price.call
 
     @property
     def eso_dollars(self) -> float:
         """For those of External Secrets Operator."""
-        return self.eso_calls * self.price.call
+        return self._paid(self.eso_calls, self.eso_searches) * self.price.call
+
+    def _paid(self, calls: float, searches: float) -> float:
+        return calls - (searches if self.price.free_search else 0.0)
 
     @property
     def storage(self) -> float:
@@ -83,22 +86,28 @@ def _line(fleet: Fleet, place: ObjectKey, readers: list[ExternalSecret], found: 
         secrets |= _refs(wanted_of(one)[store], found)
         if one.refresh.periodic:
             intervals[one.refresh.interval].append(one)
-    reads = calls = eso = 0.0
+    price = PRICES.get(kind, UNKNOWN)
+    reads = calls = searches = eso = eso_searches = 0.0
     for interval, several in intervals.items():
         times = MONTH / interval
-        played = [
-            _played(rounds, kind, found) for rounds in _rounds(several, store, kind, interval)
-        ]
-        reads += times * sum(one for one, _ in played)
-        calls += times * sum(one for _, one in played)
-        eso += times * sum(_of_eso(one, store, kind, found) for one in several)
+        for together in _rounds(several, store, kind, interval):
+            refs, pages = _played(together, price, found)
+            reads += times * len(refs)
+            calls += times * (_calls(kind, refs) + pages)
+            searches += times * pages
+        for one in several:
+            named, pages = _of_eso(one, store, kind, found)
+            eso += times * (named + pages)
+            eso_searches += times * pages
     return Line(
         store=place,
-        price=PRICES.get(kind, UNKNOWN),
+        price=price,
         secrets=len({ref.key for ref in secrets}),
         reads=reads,
         calls=calls,
         eso_calls=eso,
+        searches=searches,
+        eso_searches=eso_searches,
     )
 
 
@@ -117,14 +126,14 @@ def _rounds(
     yield from windows.values()
 
 
-def _played(together: Iterable[Wanted], kind: str, found: int) -> tuple[int, int]:
-    """The reads and the calls of one window."""
+def _played(together: Iterable[Wanted], price: Price, found: int) -> tuple[set[Ref], int]:
+    """What is read in one window, and the calls of its searches."""
     refs: set[Ref] = set()
     queries: set[Query] = set()
     for what in together:
         refs |= _refs(what, found)
         queries.update(what.queries)
-    return len(refs), _calls(kind, refs) + len(queries) * _pages(found)
+    return refs, len(queries) * _pages(price, found)
 
 
 def _refs(wanted: Wanted, found: int) -> set[Ref]:
@@ -140,12 +149,14 @@ def _calls(kind: str, refs: Collection[Ref]) -> int:
     return ceil(len(refs) / PRICES.get(kind, UNKNOWN).batch)
 
 
-def _pages(found: int) -> int:
-    return max(1, ceil(found / _PAGE))
+def _pages(price: Price, found: int) -> int:
+    return max(1, ceil(found / price.page))
 
 
-def _of_eso(one: ExternalSecret, store: ObjectKey, kind: str, found: int) -> int:
-    """The calls of one refresh of one ExternalSecret by External Secrets Operator."""
+def _of_eso(one: ExternalSecret, store: ObjectKey, kind: str, found: int) -> tuple[int, int]:
+    """The calls of one refresh of one ExternalSecret by External Secrets Operator: those that read,
+    and those that only search.
+    """
     entries = [entry.remote for entry in one.data if entry.store == store]
     sources = [part.source for part in one.data_from if part.store == store]
     named = [*entries, *(part for part in sources if not isinstance(part, Query))]
@@ -153,12 +164,14 @@ def _of_eso(one: ExternalSecret, store: ObjectKey, kind: str, found: int) -> int
         calls = len({(part.key, part.version, part.metadata) for part in named})
     else:
         calls = len(named)
+    pages = 0
     for query in (part for part in sources if isinstance(part, Query)):
         if kind == _SECRETS_MANAGER and (query.path or query.tags):
             calls += max(1, ceil(found / 20))  # a batch call finds and reads
         else:
-            calls += _pages(found) + found
-    return calls
+            calls += found
+            pages += _pages(PRICES.get(kind, UNKNOWN), found)
+    return calls, pages
 
 
 def table(kind: str, secrets: int, interval: float) -> Line:

@@ -19,6 +19,7 @@ class Price:
     ``title``: what people call it. ``batch``: references in one call of a refresh. ``call`` and
     ``secret``: dollars for a call, and for a secret in a month. ``free_a_minute``: so many of
     Syncret's calls in a minute cost nothing, because they only look whether a version is new.
+    ``page``: secrets in one call of a search; ``free_search``: whether that call costs nothing.
     """
 
     title: str
@@ -26,6 +27,8 @@ class Price:
     call: float = 0.0
     secret: float = 0.0
     free_a_minute: float = 0.0
+    page: int = 100
+    free_search: bool = False
 
 
 #: By the kind of store: the key of ``spec.provider``, for AWS with the service.
@@ -33,8 +36,14 @@ PRICES: Final[Mapping[str, Price]] = {
     "aws/SecretsManager": Price("AWS Secrets Manager", batch=20, call=0.05 / 10_000, secret=0.40),
     # Standard parameters at standard throughput: neither costs anything.
     "aws/ParameterStore": Price("AWS Parameter Store", batch=10),
-    "azurekv": Price("Azure Key Vault", call=0.03 / 10_000),
-    "gcpsm": Price("GCP Secret Manager", call=0.03 / 10_000, secret=0.06, free_a_minute=PER_MINUTE),
+    "azurekv": Price("Azure Key Vault", call=0.03 / 10_000, page=25),
+    "gcpsm": Price(
+        "GCP Secret Manager",
+        call=0.03 / 10_000,
+        secret=0.06,
+        free_a_minute=PER_MINUTE,
+        free_search=True,
+    ),
     "vault": Price("HashiCorp Vault"),
     "kubernetes": Price("Kubernetes"),
     "webhook": Price("HTTP API"),

@@ -119,6 +119,20 @@ def test_a_search_is_its_pages_and_what_it_finds() -> None:
     assert line.eso_calls == pytest.approx((3 + 250) * times)
 
 
+@pytest.mark.parametrize(
+    ("kind", "pages", "paid"),
+    [("azurekv", 3, 3 + 60), ("gcpsm", 1, 60)],  # pages of 25; what lists is free
+)
+def test_a_search_is_priced_as_its_store_does(kind: str, pages: int, paid: int) -> None:
+    search = external_secret("a", data=[], dataFrom=[{"find": {"name": {"regexp": "^db"}}}])
+    fleet = fleet_of((store(), search), namespaces=1)
+    fleet.stores = dict.fromkeys(fleet.stores, kind)
+    (line,) = estimate(fleet, found=60)
+    times = MONTH / HOUR
+    assert line.eso_calls == pytest.approx((pages + 60) * times)
+    assert line.eso_dollars == pytest.approx(paid * times * PRICES[kind].call)
+
+
 def test_every_provider_has_a_price() -> None:
     assert {kind.partition("/")[0] for kind in PRICES} >= set(NAMES)
 

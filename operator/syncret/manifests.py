@@ -142,23 +142,33 @@ def _flat(document: Any, name: str) -> Iterator[Document]:
 
 
 def cluster(
-    namespace: str, *, everywhere: bool, group: str, versions: Sequence[str], kubeconfig: str = ""
+    namespace: str,
+    *,
+    everywhere: bool,
+    group: str,
+    versions: Sequence[str],
+    kubeconfig: str = "",
+    context: str = "",
 ) -> list[Document]:
-    """What a cluster holds of an API group, by the user's kubeconfig. Raises Unreadable.
+    """What a cluster holds of an API group, by a context of the user's kubeconfig. Raises
+    Unreadable.
 
     Of each resource, the first of the versions that is served. Without a ``namespace`` it is that
     of the kubeconfig's context.
     """
     try:
-        return asyncio.run(_cluster(namespace, everywhere, (group, versions), kubeconfig))
+        return asyncio.run(
+            _cluster(namespace, everywhere, (group, versions), (kubeconfig, context))
+        )
     except SyncretError as error:
         raise Unreadable(error.message) from None
 
 
 async def _cluster(
-    namespace: str, everywhere: bool, served: tuple[str, Sequence[str]], kubeconfig: str
+    namespace: str, everywhere: bool, served: tuple[str, Sequence[str]], by: tuple[str, str]
 ) -> list[Document]:
-    connection = await find_connection(clock=SystemClock(), kubeconfig=kubeconfig)
+    kubeconfig, context = by
+    connection = await find_connection(clock=SystemClock(), kubeconfig=kubeconfig, context=context)
     async with open_session(connection, user_agent="syncret-cli") as session:
         kube = KubeClient(session, connection.server)
         where = "" if everywhere else namespace or connection.default_namespace or "default"

@@ -95,7 +95,7 @@ def store_of(given: str, namespace: str) -> ObjectKey:
 async def _incident(
     arguments: argparse.Namespace, store: ObjectKey, timeout: float
 ) -> tuple[Picture, Report | None]:
-    async with open_cluster(arguments.kubeconfig) as cluster:
+    async with open_cluster(arguments.kubeconfig, arguments.context) as cluster:
         stores = await cluster.stores(store)
         if store not in stores and not cluster.problems:
             raise SpecInvalid(f"There is no {store}: correct --store or --namespace.")

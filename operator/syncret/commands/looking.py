@@ -1,6 +1,8 @@
 """Reads what a picture is made of, as far as the caller may."""
 
 import asyncio
+import contextlib
+import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -175,9 +177,14 @@ def _named(external_secret: ExternalSecret) -> Callable[[Body], bool]:
 
 
 @asynccontextmanager
-async def open_cluster(kubeconfig: str) -> AsyncIterator[Cluster]:
-    """The cluster of a kubeconfig, or of the usual places. Raises SetupError."""
-    connection = await find_connection(clock=SystemClock(), kubeconfig=kubeconfig)
+async def open_cluster(kubeconfig: str, context: str) -> AsyncIterator[Cluster]:
+    """The cluster of a kubeconfig, or of the usual places; says on stderr which one it is.
+
+    Raises SetupError.
+    """
+    connection = await find_connection(clock=SystemClock(), kubeconfig=kubeconfig, context=context)
+    with contextlib.suppress(OSError):
+        print(f"{connection.server} ({connection.source})", file=sys.stderr, flush=True)
     async with open_session(connection, user_agent="syncret-cli") as session:
         kube = KubeClient(session, connection.server)
         yield Cluster(kube, connection.default_namespace or "default")

@@ -56,6 +56,7 @@ def add_common(parser: argparse.ArgumentParser, *, timeout: str, anywhere: str) 
         help="what is printed at the end",
     )
     parser.add_argument("--kubeconfig", default="", metavar="FILE", help="the kubeconfig")
+    parser.add_argument("--context", default="", help="the context of it that is used")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -80,7 +81,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 async def _rotate(arguments: argparse.Namespace, timeout: float) -> Report:
-    async with open_cluster(arguments.kubeconfig) as cluster:
+    async with open_cluster(arguments.kubeconfig, arguments.context) as cluster:
         namespace = arguments.namespace or cluster.namespace
         scope = Scope(namespace=namespace, names=frozenset({arguments.name}), key=arguments.key)
         picture = await cluster.picture(scope, {})

@@ -43,6 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--kubeconfig", default="", metavar="FILE", help="the kubeconfig for --from-cluster"
     )
+    parser.add_argument("--context", default="", help="the context of it that is used")
     parser.add_argument(
         "-o",
         "--output",
@@ -57,9 +58,9 @@ def run(arguments: argparse.Namespace) -> int:
     if bool(arguments.inputs) == arguments.from_cluster:
         return _failed("name files or directories, or - for the standard input, or --from-cluster")
     if not arguments.from_cluster and (
-        arguments.namespace or arguments.all_namespaces or arguments.kubeconfig
+        arguments.namespace or arguments.all_namespaces or arguments.kubeconfig or arguments.context
     ):
-        return _failed("-n, -A and --kubeconfig go with --from-cluster")
+        return _failed("-n, -A, --kubeconfig and --context go with --from-cluster")
     try:
         if arguments.from_cluster:
             read = manifests.cluster(
@@ -68,6 +69,7 @@ def run(arguments: argparse.Namespace) -> int:
                 group=ESO,
                 versions=SERVED,
                 kubeconfig=arguments.kubeconfig,
+                context=arguments.context,
             )
             inputs = [("cluster.yaml", read)]
         else:

@@ -59,6 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--kubeconfig", default="", metavar="FILE", help="the kubeconfig for --from-cluster"
     )
+    parser.add_argument("--context", default="", help="the context of it that is used")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -66,9 +67,9 @@ def run(arguments: argparse.Namespace) -> int:
     if bool(arguments.inputs) == arguments.from_cluster:
         return _failed("name files or directories, or - for the standard input, or --from-cluster")
     if not arguments.from_cluster and (
-        arguments.namespace or arguments.all_namespaces or arguments.kubeconfig
+        arguments.namespace or arguments.all_namespaces or arguments.kubeconfig or arguments.context
     ):
-        return _failed("-n, -A and --kubeconfig go with --from-cluster")
+        return _failed("-n, -A, --kubeconfig and --context go with --from-cluster")
     try:
         if arguments.from_cluster:
             documents = manifests.cluster(
@@ -77,6 +78,7 @@ def run(arguments: argparse.Namespace) -> int:
                 group=GROUP,
                 versions=(VERSION,),
                 kubeconfig=arguments.kubeconfig,
+                context=arguments.context,
             )
         else:
             documents = [one for _, found in manifests.files(arguments.inputs) for one in found]

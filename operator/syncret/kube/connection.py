@@ -53,22 +53,23 @@ async def find_connection(
     *,
     clock: Clock,
     kubeconfig: str = "",
+    context: str = "",
     environ: Mapping[str, str] = os.environ,
     service_account: Path = SERVICE_ACCOUNT,
 ) -> Connection:
     """The first of: the given kubeconfig, ``KUBECONFIG``, the pod's identity, ``~/.kube/config``.
 
-    The order is controller-runtime's: a pod uses its own identity unless told otherwise. Raises
-    SetupError with what to set.
+    The order is controller-runtime's: a pod uses its own identity unless told otherwise, as by a
+    ``context``, which is of a kubeconfig. Raises SetupError with what to set.
     """
     explicit = kubeconfig or environ.get("KUBECONFIG", "")
     if explicit:
-        return await _from_kubeconfig(explicit, clock=clock)
-    if environ.get("KUBERNETES_SERVICE_HOST"):
+        return await _from_kubeconfig(explicit, clock=clock, context=context)
+    if environ.get("KUBERNETES_SERVICE_HOST") and not context:
         return in_cluster(environ, clock=clock, service_account=service_account)
     home = Path(environ.get("HOME", "/nonexistent")) / ".kube" / "config"
     if home.is_file():
-        return await _from_kubeconfig(str(home), clock=clock)
+        return await _from_kubeconfig(str(home), clock=clock, context=context)
     raise SetupError(
         "No Kubernetes API server is known: set KUBECONFIG (or --kubeconfig) to the path of a "
         f"kubeconfig, or put one at {home}, or run in a pod with a ServiceAccount token."
@@ -106,19 +107,19 @@ def in_cluster(
     )
 
 
-async def _from_kubeconfig(paths: str, *, clock: Clock) -> Connection:
+async def _from_kubeconfig(paths: str, *, clock: Clock, context: str) -> Connection:
     if not _any_file(paths.split(os.pathsep)):
         raise SetupError(f"The kubeconfig {paths} does not exist: correct the path.")
     from syncret.kube.kubeconfig import load_kubeconfig  # the official client: only where needed
 
-    loaded = await load_kubeconfig(paths, clock=clock)
+    loaded = await load_kubeconfig(paths, clock=clock, context=context)
     try:
         url = URL(loaded.server)
         known = url.scheme in {"http", "https"} and bool(url.host)
-        context = None
+        tls = None
         ca = _bytes(loaded.ca_file)
         if url.scheme == "https":
-            context = tls_context(
+            tls = tls_context(
                 ca_file=loaded.ca_file,
                 cert_file=loaded.cert_file,
                 key_file=loaded.key_file,
@@ -134,10 +135,10 @@ async def _from_kubeconfig(paths: str, *, clock: Clock) -> Connection:
         raise SetupError(f"The server in {paths} is not an http(s) URL.")
     return Connection(
         server=loaded.server.rstrip("/"),
-        source=f"kubeconfig {paths}",
+        source=f"kubeconfig {paths}" + (f", context {context}" if context else ""),
         default_namespace=loaded.namespace,
         authorization=loaded.authorization,
-        tls=context,
+        tls=tls,
         tls_server_name=loaded.tls_server_name,
         proxy=loaded.proxy,
         ca=ca,

@@ -26,7 +26,7 @@ LOAD_TIMEOUT: Final = 30.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadedKubeconfig:
-    """What the current context of a kubeconfig says."""
+    """What a context of a kubeconfig says."""
 
     server: str
     namespace: str
@@ -47,18 +47,19 @@ class _Read:
     ends: float | None
 
 
-async def load_kubeconfig(paths: str, *, clock: Clock) -> LoadedKubeconfig:
-    """Loads the current context of one or more files (separated as in ``KUBECONFIG``).
+async def load_kubeconfig(paths: str, *, clock: Clock, context: str = "") -> LoadedKubeconfig:
+    """Loads a context, the current one unless it is named, of one or more files (separated as in
+    ``KUBECONFIG``).
 
     Raises SetupError. The file is read again when its token is refused or about to end: that runs
     an exec plugin anew, reads ``tokenFile`` anew, and sees what the user has changed in between.
     A client certificate that a plugin gives is used until the process ends.
     """
-    read = await _read(paths)
+    read = await _read(paths, context)
     configuration = read.configuration
 
     async def renew() -> tuple[str | None, float | None]:
-        again = await _read(paths)
+        again = await _read(paths, context)
         return again.value, again.ends
 
     authorization: Authorization = NoAuthorization()
@@ -77,10 +78,10 @@ async def load_kubeconfig(paths: str, *, clock: Clock) -> LoadedKubeconfig:
     )
 
 
-async def _read(paths: str) -> _Read:
+async def _read(paths: str, context: str) -> _Read:
     try:
         async with asyncio.timeout(LOAD_TIMEOUT):
-            return await _load(paths)
+            return await _load(paths, context)
     except TimeoutError:
         raise SetupError(
             f"The credentials in {paths} were not had within {LOAD_TIMEOUT:.0f} s: try "
@@ -95,18 +96,24 @@ async def _read(paths: str) -> _Read:
         ) from None
 
 
-async def _load(paths: str) -> _Read:
+async def _load(paths: str, named: str) -> _Read:
     merged = _official.KubeConfigMerger(
         os.path.pathsep.join(p for p in paths.split(os.path.pathsep) if p)
     )
-    loader = _official.KubeConfigLoader(config_dict=merged.config, config_base_path=None)
+    if named and named not in (there := _names(merged)):
+        raise SetupError(
+            f'There is no context "{named}" in {paths}; there are: {", ".join(there) or "none"}.'
+        )
+    loader = _official.KubeConfigLoader(
+        config_dict=merged.config, config_base_path=None, active_context=named or None
+    )
     configuration = Configuration()
     await loader.load_and_set(configuration)
     context = loader.current_context["context"]
     users = merged.config["users"]
-    named = users.get_with_name(context["user"], safe=True) if context.get("user") else None
+    user = users.get_with_name(context["user"], safe=True) if context.get("user") else None
     value = configuration.api_key.get("BearerToken")
-    if named is not None and "exec" in named["user"] and not (value or configuration.cert_file):
+    if user is not None and "exec" in user["user"] and not (value or configuration.cert_file):
         raise SetupError(
             f"The exec plugin of the user in {paths} gave no credentials: the line that the "
             "kubeconfig loader logged says why; try `kubectl version` with it."
@@ -118,3 +125,8 @@ async def _load(paths: str) -> _Read:
         value=value.strip() if value else None,
         ends=expiry.timestamp() if expiry is not None else None,
     )
+
+
+def _names(merged: Any) -> list[str]:
+    """Of the contexts."""
+    return [str(one["name"]) for one in merged.config["contexts"].value]

@@ -148,6 +148,32 @@ async def test_the_order_of_places(
     assert await server(kubeconfig(tmp_path, f"{api.url}/given", name="g")) == f"{api.url}/given"
 
 
+async def test_a_context_is_of_a_kubeconfig_even_in_a_pod(
+    clock: FakeClock, tmp_path: Path, pki: Pki
+) -> None:
+    more = {
+        "users": [{"name": "u", "user": {"token": "fake"}}],
+        "current-context": "x",
+        "clusters": [{"name": "d", "cluster": {"server": "https://two"}}],
+        "contexts": [{"name": "y", "context": {"cluster": "d", "user": "u", "namespace": "t"}}],
+    }
+    (tmp_path / ".kube").mkdir()
+    (tmp_path / ".kube" / "config").write_text(yaml.safe_dump(more))
+    environ = {
+        "HOME": str(tmp_path),
+        "KUBERNETES_SERVICE_HOST": "10.0.0.1",
+        "KUBERNETES_SERVICE_PORT": "443",
+    }
+    account = pod(tmp_path, ca=pki.ca)
+    connection = await find_connection(
+        clock=clock, context="y", environ=environ, service_account=account
+    )
+    assert (connection.server, connection.default_namespace) == ("https://two", "t")
+    assert connection.source.endswith("context y")
+    with pytest.raises(SetupError, match='no context "z" in '):
+        await find_connection(clock=clock, context="z", environ=environ)
+
+
 async def test_a_kubeconfig_without_a_user(
     api: ApiServer, clock: FakeClock, tmp_path: Path
 ) -> None:

@@ -78,7 +78,12 @@ def processes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Processes]:
 
 @pytest.fixture(scope="session")
 def moto(processes: Processes) -> Moto:
-    return Moto(processes)
+    moto = Moto(processes)
+    # moto loads a service at the first call, for longer than a hasty client waits.
+    moto.client("secretsmanager").list_secrets()
+    moto.client("ssm").describe_parameters()
+    moto.client("sts").get_caller_identity()
+    return moto
 
 
 @pytest.fixture(scope="session")

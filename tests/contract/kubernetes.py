@@ -233,7 +233,7 @@ class Entries:
 
 
 def _entry(ref: Ref) -> Ref:
-    return ref if ref.metadata else replace(ref, key=f"{ref.key}/{ENTRY}")
+    return ref if ref.metadata else ref._replace(key=f"{ref.key}/{ENTRY}")
 
 
 def _forbidden(name: str) -> Reply:

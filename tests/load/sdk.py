@@ -6,6 +6,8 @@ The same connections in flight as our client has, one client for all, batches wh
 import asyncio
 import json
 import ssl
+import threading
+import time
 from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, Protocol
@@ -33,6 +35,9 @@ _THREADS: Final = 4
 _STREAMS: Final = 64
 _SOCKETS: Final = 16
 
+#: Calls in a second that an account has of Parameter Store; moto would answer more, AWS does not.
+_SSM_QUOTA: Final = 40
+
 
 def secrets_manager(task: Task, timed: Timed) -> dict[str, float]:
     """BatchGetSecretValue, twenty at a time."""
@@ -47,10 +52,19 @@ def secrets_manager(task: Task, timed: Timed) -> dict[str, float]:
 
 
 def parameter_store(task: Task, timed: Timed) -> dict[str, float]:
-    """GetParameters, ten at a time."""
+    """GetParameters, ten at a time, and as many calls in a second as AWS answers."""
     client = _boto("ssm", task)
+    lock, begins = threading.Lock(), 0.0
+
+    def turn() -> None:
+        nonlocal begins
+        with lock:
+            begins = max(begins, time.monotonic()) + 1 / _SSM_QUOTA
+            wait = begins - time.monotonic()
+        time.sleep(wait)
 
     def one(part: list[str]) -> None:
+        turn()
         answer = client.get_parameters(Names=part, WithDecryption=True)
         assert len([entry["Value"] for entry in answer["Parameters"]]) == len(part)
 

@@ -13,7 +13,7 @@ SDK's response along.
 import asyncio
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from typing import Final, TypeVar
@@ -57,41 +57,47 @@ class Calls:
         """
         await self._slots.acquire()
         loop = asyncio.get_running_loop()
+        answer: asyncio.Future[T] = loop.create_future()
         try:
             if unless():
                 self._slots.release()
                 return None
-            future = self._threads.submit(self._timed, loop, operation, call, outcome)
+            work = self._threads.submit(self._timed, loop, answer, operation, call, outcome)
         except BaseException:
             self._slots.release()
             raise
-
-        def free(_: Future[T]) -> None:
-            with suppress(RuntimeError):  # the loop ended before the thread did
-                loop.call_soon_threadsafe(self._slots.release)
-
-        future.add_done_callback(free)
-        return await asyncio.wrap_future(future)
+        try:
+            return await answer
+        except asyncio.CancelledError:
+            if work.cancel():  # it had not begun
+                self._slots.release()
+            raise
 
     def _timed(
         self,
         loop: asyncio.AbstractEventLoop,
+        answer: "asyncio.Future[T]",
         operation: str,
         call: Callable[[], T],
         outcome: Callable[[T], str],
-    ) -> T:
+    ) -> None:
         started = time.monotonic()
         word = "error"
+        give: Callable[[], None]
         try:
             result = call()
             word = outcome(result)
-            return result
-        finally:
-            told = partial(
-                self._observe,
-                operation=operation,
-                outcome=word,
-                seconds=time.monotonic() - started,
-            )
-            with suppress(RuntimeError):
-                loop.call_soon_threadsafe(told)
+            give = partial(answer.set_result, result)
+        except BaseException as error:  # noqa: BLE001 - raised where it is waited for
+            give = partial(answer.set_exception, error)
+        seconds = time.monotonic() - started
+
+        # One call into the loop: each wakes it. A closure, because asyncio prints arguments.
+        def ended() -> None:
+            self._slots.release()
+            self._observe(operation=operation, outcome=word, seconds=seconds)
+            if not answer.done():
+                give()
+
+        with suppress(RuntimeError):  # the loop ended before the thread did
+            loop.call_soon_threadsafe(ended)

@@ -5,9 +5,11 @@ What has been read by then is kept; the failure is raised if nothing was, and al
 those that are ``fatal``, such as refused credentials, because the engine then reads them anew.
 """
 
+import asyncio
 import copy
-from collections.abc import Collection
+from collections.abc import Collection, Coroutine
 from dataclasses import dataclass, field
+from typing import Any
 
 from syncret.errors import ProviderError
 from syncret.providers.base import Outcome, Ref
@@ -41,3 +43,14 @@ class Fetching:
             raise problem
         # A copy each: whoever raises one writes a traceback into it.
         return {ref: self.outcomes.get(ref) or copy.copy(problem) for ref in refs}
+
+
+async def together(calls: Collection[Coroutine[Any, Any, None]]) -> None:
+    """Runs them at once, and to their end. A single one, the usual case, without a task for it."""
+    if len(calls) == 1:
+        for call in calls:
+            await call
+        return
+    async with asyncio.TaskGroup() as group:
+        for call in calls:
+            group.create_task(call)

@@ -51,7 +51,7 @@ class AwsClient(ABC):
         fetch = Fetching(fatal=CredentialsRefused)
         asked: dict[Ref, Ref] = {}
         for ref in refs:
-            full = replace(ref, key=self._prefix + ref.key)
+            full = ref._replace(key=self._prefix + ref.key)
             asked[full] = ref
             if self._prefix and ref.key.startswith("arn:"):
                 fetch.add(full, _arn_behind_prefix(ref))

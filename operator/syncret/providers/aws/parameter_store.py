@@ -11,7 +11,6 @@ and only what changed is read again with its decryption.
 Tags are read one parameter at a time (ListTagsForResource); searches: see ``parameter_search.py``.
 """
 
-import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
@@ -37,7 +36,7 @@ from syncret.providers.base import (
     Unchanged,
 )
 from syncret.providers.calls import THREADS_PER_STORE
-from syncret.providers.fetching import Fetching
+from syncret.providers.fetching import Fetching, together
 
 T = TypeVar("T")
 
@@ -96,12 +95,11 @@ class ParameterStoreClient(AwsClient):
                 asked[parameters.asked_as(ref)] = ref
             except ProviderRejected as malformed:
                 fetch.add(ref, malformed.with_traceback(None))
-        async with asyncio.TaskGroup() as group:
-            for names in parameters.batches(asked, apart=self._apart):
-                batch = {name: asked[name] for name in names}
-                group.create_task(self._read_batch(fetch, batch, known))
-            for ref in tagged:
-                group.create_task(self._read_tags(fetch, ref))
+        calls = [
+            self._read_batch(fetch, {name: asked[name] for name in names}, known)
+            for names in parameters.batches(asked, apart=self._apart)
+        ]
+        await together([*calls, *(self._read_tags(fetch, ref) for ref in tagged)])
 
     async def _search(self, query: Query, page: str) -> Found | Outcome | None:
         listing = parameter_search.listing(self._under_prefix(query))
@@ -162,9 +160,7 @@ class ParameterStoreClient(AwsClient):
         if alone:  # and unanswered
             fetch.end(not_understood(self._place))
             return
-        async with asyncio.TaskGroup() as group:
-            for name, ref in left.items():
-                group.create_task(self._read_batch(fetch, {name: ref}, {}))
+        await together([self._read_batch(fetch, {name: ref}, {}) for name, ref in left.items()])
 
     async def _add_missing(self, fetch: Fetching, missing: Mapping[str, Ref]) -> None:
         """Tells a parameter that is not there from a version that it does not have."""

@@ -13,7 +13,6 @@ versions. The answers are sorted out so that one secret's trouble is that secret
 Tags are read one secret at a time (DescribeSecret); searches are ListSecrets, see ``search.py``.
 """
 
-import asyncio
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -36,7 +35,7 @@ from syncret.providers.aws.services import Place
 from syncret.providers.aws.tags import tags_json
 from syncret.providers.base import Found, Known, Limits, NotFound, Outcome, Query, Ref, SecretValue
 from syncret.providers.calls import THREADS_PER_STORE
-from syncret.providers.fetching import Fetching
+from syncret.providers.fetching import Fetching, together
 
 logger = logging.getLogger("syncret.providers.aws")
 
@@ -83,11 +82,8 @@ class SecretsManagerClient(AwsClient):
         known: Known,  # noqa: ARG002 - to tell a version costs what it costs to read it
     ) -> None:
         batches, alone = ids.batches(refs)
-        async with asyncio.TaskGroup() as group:
-            for batch in batches:
-                group.create_task(self._read_batch(fetch, batch))
-            for ref in alone:
-                group.create_task(self._read_one(fetch, ref))
+        calls = [self._read_batch(fetch, batch) for batch in batches]
+        await together([*calls, *(self._read_one(fetch, ref) for ref in alone)])
 
     async def _search(self, query: Query, page: str) -> Found | Outcome | None:
         return await self._calls.run(LIST, partial(self._list, query, page))
@@ -141,9 +137,7 @@ class SecretsManagerClient(AwsClient):
             token = page.next_token
             if not left or not token:
                 break
-        async with asyncio.TaskGroup() as group:
-            for secret_id in left:
-                group.create_task(self._read_one(fetch, Ref(secret_id)))
+        await together([self._read_one(fetch, Ref(secret_id)) for secret_id in left])
 
     def _remember_denial(self) -> None:
         self._batch_denied = True

@@ -208,6 +208,31 @@ async def test_arns_are_answered_with_and_without_their_random_end(
     assert aws.operations == [BATCH, BATCH]  # names and ARNs apart
 
 
+@pytest.mark.parametrize(
+    ("arn", "says"),
+    [
+        ("arn:aws:secretsmanager:us-east-1:123456789012:secret:x-AbCdEf", "in another region"),
+        ("arn:aws:ssm:eu-central-1:123456789012:parameter/x", "not the ARN of a secret"),
+        ("arn:aws:secretsmanager:eu-central-1:1234:secret:x-AbCdEf", "not the ARN of a secret"),
+        ("arn:aws:iam::123456789012:role/reader", "not the ARN of a secret"),
+    ],
+)
+async def test_a_wrong_arn_is_told_without_a_call(
+    aws: AwsHarness, opener: Opener, arn: str, says: str
+) -> None:
+    """A secret that AWS does not find there would count as deleted."""
+    (key,) = made(aws, 1)
+    refs = [Ref(arn), Ref(arn, "AWSPREVIOUS"), Ref(arn, metadata=True)]
+    opened = await opener(aws)
+    outcomes = await opened.client.fetch([Ref(key), *refs])
+    assert bytes_of(outcomes[Ref(key)]) == key.encode()
+    for ref in refs:
+        outcome = outcomes[ref]
+        assert isinstance(outcome, ProviderRejected)
+        assert says in outcome.message
+    assert aws.operations == [GET]
+
+
 async def test_a_secret_of_another_account_does_not_answer_for_ours(
     aws: AwsHarness, opener: Opener
 ) -> None:

@@ -215,6 +215,23 @@ async def test_arns_are_read_where_there_is_no_prefix(parameters: Store, opener:
     assert json.loads(bytes_of(outcomes[Ref(arns[0], metadata=True)])) == {"team": "a"}
 
 
+@pytest.mark.parametrize(
+    ("arn", "says"),
+    [
+        ("arn:aws:ssm:us-east-1:123456789012:parameter/x", "in another region"),
+        ("arn:aws:secretsmanager:eu-central-1:123456789012:secret:x", "not the ARN of a parameter"),
+    ],
+)
+async def test_a_wrong_arn_is_told_without_a_call(
+    parameters: Store, opener: Opener, arn: str, says: str
+) -> None:
+    opened = await opener(parameters, prefix=None)
+    outcome = (await opened.client.fetch([Ref(arn)]))[Ref(arn)]
+    assert isinstance(outcome, ProviderRejected)
+    assert says in outcome.message
+    assert parameters.operations == []
+
+
 async def test_an_arn_does_not_get_around_a_prefix(parameters: Store, opener: Opener) -> None:
     keys = made(parameters, 2)
     arn = parameters.arn(keys[0])

@@ -11,6 +11,7 @@
         parameters.py         pure
         parameter_search.py   pure
         pace.py               so many calls in a second
+      arns.py             pure: which ARNs a store reads
       tags.py             pure: tags as both answer them
       identity.py         that there is a session, and that it does not expire
         sts.py              logins: tokens of ServiceAccounts, chains of roles

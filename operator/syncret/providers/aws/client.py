@@ -11,7 +11,8 @@ from collections.abc import Collection, Coroutine, Mapping
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from syncret.errors import AccessDenied, ProviderError, ProviderRejected, ProviderTimeout
+from syncret.errors import AccessDenied, ProviderError, ProviderTimeout
+from syncret.providers.aws import arns
 from syncret.providers.aws.errors import CredentialsRefused, not_understood, timed_out
 from syncret.providers.aws.identity import Identity
 from syncret.providers.aws.services import Place
@@ -49,19 +50,25 @@ class AwsClient(ABC):
         self, refs: Collection[Ref], *, known: Known = NOTHING_KNOWN
     ) -> Mapping[Ref, Outcome]:
         fetch = Fetching(fatal=CredentialsRefused)
-        asked: dict[Ref, Ref] = {}
-        for ref in refs:
-            full = ref._replace(key=self._prefix + ref.key)
-            asked[full] = ref
-            if self._prefix and ref.key.startswith("arn:"):
-                fetch.add(full, _arn_behind_prefix(ref))
+        prefix = self._prefix
+        asked = {ref._replace(key=prefix + ref.key) if prefix else ref: ref for ref in refs}
+        wanted: list[Ref] = []
+        for full, ref in asked.items():
+            if problem := arns.refused(ref.key, self._place, prefix):
+                fetch.add(full, problem)
+            else:
+                wanted.append(full)
         versions = {full: known[ref] for full, ref in asked.items() if ref in known}
-        if wanted := [full for full in asked if full not in fetch.outcomes]:
-            problem = await self._within(self._read(fetch, wanted, versions))
-            if isinstance(problem, ProviderTimeout):
-                fetch.end(problem)
+        await self._fetch(fetch, wanted, versions)
         outcomes = fetch.result(asked)
-        return {ref: outcomes[full] for full, ref in asked.items()}
+        return {ref: outcomes[full] for full, ref in asked.items()} if prefix else outcomes
+
+    async def _fetch(self, fetch: Fetching, refs: Collection[Ref], known: Known) -> None:
+        if not refs:
+            return
+        problem = await self._within(self._read(fetch, refs, known))
+        if isinstance(problem, ProviderTimeout):
+            fetch.end(problem)
 
     async def find(self, query: Query, *, page: str = "") -> Found:
         found = await self._within(self._search(query, page))
@@ -91,9 +98,9 @@ class AwsClient(ABC):
             work.close()  # of work that was not begun
 
     def _behind_prefix(self, key: str) -> str:
-        """The whole name of a secret. Raises ProviderRejected for an ARN behind a prefix."""
-        if self._prefix and key.startswith("arn:"):
-            raise _arn_behind_prefix(Ref(key))
+        """The whole name of a secret. Raises ProviderRejected for an ARN that is not read here."""
+        if problem := arns.refused(key, self._place, self._prefix):
+            raise problem
         return self._prefix + key
 
     def _under_prefix(self, query: Query) -> Query:
@@ -110,10 +117,3 @@ class AwsClient(ABC):
     @abstractmethod
     async def _try(self) -> Outcome | None:
         """The cheapest call that a service answers only to an identity that it accepts."""
-
-
-def _arn_behind_prefix(ref: Ref) -> ProviderRejected:
-    return ProviderRejected(
-        f'"{ref.key[:200]}" cannot be read through this store, which has a prefix: name it without '
-        "the prefix and not by its ARN, or use a store without one."
-    )

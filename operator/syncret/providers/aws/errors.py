@@ -85,8 +85,8 @@ _REFUSALS: Final = (
             "UnrecognizedClientException",
         },
         (
-            "they are not known; check the access key id and, with temporary credentials, the "
-            "session token."
+            "they are not known; check the access key id, with temporary credentials the session "
+            "token, and that the account has the region switched on."
         ),
     ),
 )

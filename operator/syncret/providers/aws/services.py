@@ -7,13 +7,14 @@ from typing import Final
 @dataclass(frozen=True, slots=True)
 class Service:
     """``name``: in a store's spec. ``sdk``: the SDK's name for it. ``iam``: what its actions begin
-    with in IAM. ``thing``: what it calls one secret."""
+    with in IAM. ``thing``: what it calls one secret. ``arn``: what stands before a name in ARNs."""
 
     name: str
     title: str
     sdk: str
     iam: str
     thing: str
+    arn: str
 
 
 SECRETS_MANAGER: Final = Service(
@@ -22,6 +23,7 @@ SECRETS_MANAGER: Final = Service(
     sdk="secretsmanager",
     iam="secretsmanager",
     thing="secret",
+    arn="secret:",
 )
 PARAMETER_STORE: Final = Service(
     name="ParameterStore",
@@ -29,8 +31,9 @@ PARAMETER_STORE: Final = Service(
     sdk="ssm",
     iam="ssm",
     thing="parameter",
+    arn="parameter/",
 )
-STS: Final = Service(name="", title="AWS STS", sdk="sts", iam="sts", thing="role")
+STS: Final = Service(name="", title="AWS STS", sdk="sts", iam="sts", thing="role", arn="role/")
 
 #: By the name in ``spec.provider.aws.service``.
 SERVICES: Final = {service.name: service for service in (SECRETS_MANAGER, PARAMETER_STORE)}

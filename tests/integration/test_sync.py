@@ -121,6 +121,7 @@ def test_the_status_says_what_was_done_and_no_more(world: World) -> None:
         'The Secret "app" holds what the store holds.',
     )
     assert set(status) == {
+        "observedGeneration",
         "conditions",
         "syncedGeneration",
         "lastChangeTime",
@@ -129,7 +130,9 @@ def test_the_status_says_what_was_done_and_no_more(world: World) -> None:
         "keys",
         "secretName",
     }
-    assert status["syncedGeneration"] == body["metadata"]["generation"] == 1
+    generations = status["observedGeneration"], status["syncedGeneration"]
+    assert generations == (1, 1)
+    assert body["metadata"]["generation"] == 1
     assert status["keys"] == ["password"]
     (source,) = status["sources"]
     assert (source["key"], source["version"]) == (world.key("database"), version)

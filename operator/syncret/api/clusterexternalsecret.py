@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from syncret.api.externalsecret import Condition, parse_condition
+from syncret.api.externalsecret import Condition, parse_ready
 from syncret.api.keys import ObjectKey
 from syncret.api.selector import NamespaceSelector, parse_label_selector
 from syncret.constants import FORCE_SYNC_ANNOTATION, STAMP_ANNOTATION
@@ -178,7 +178,7 @@ def _parse_status(status: Mapping[str, Any]) -> ClusterExternalSecretStatus:
     """The status as we wrote it; anything else counts as never written."""
     try:
         return ClusterExternalSecretStatus(
-            ready=parse_condition(status, "Ready"),
+            ready=parse_ready(status),
             provisioned=tuple(status.get("provisionedNamespaces") or ()),
             failed=tuple(
                 Failure(one["namespace"], one.get("reason") or "", one.get("message") or "")

@@ -6,7 +6,7 @@ whose ``problem`` says what is wrong, and which is reported instead of acted upo
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from sys import intern
 from typing import Any, Final, TypeVar
@@ -263,7 +263,7 @@ def _parse_status(status: Mapping[str, Any]) -> ExternalSecretStatus:
     try:
         rollout = status.get("rollout") or {}
         return ExternalSecretStatus(
-            ready=parse_condition(status, "Ready"),
+            ready=parse_ready(status),
             rolled_out=parse_condition(status, "RolledOut"),
             rotation_overdue=parse_condition(status, "RotationOverdue"),
             expiring=parse_condition(status, "Expiring"),
@@ -301,6 +301,18 @@ def _parse_status(status: Mapping[str, Any]) -> ExternalSecretStatus:
         )
     except (KeyError, TypeError, AttributeError):
         return ExternalSecretStatus()
+
+
+def parse_ready(status: Mapping[str, Any]) -> Condition | None:
+    """The condition Ready, if the status has it, as found for ``status.observedGeneration``.
+
+    A version that did not write that field left none, so its condition differs from ours and is
+    written again.
+    """
+    ready = parse_condition(status, "Ready")
+    if ready is None:
+        return None
+    return replace(ready, observed_generation=status.get("observedGeneration") or 0)
 
 
 def parse_condition(status: Mapping[str, Any], kind: str) -> Condition | None:

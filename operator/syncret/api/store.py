@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from syncret.api.admission import Admission, admits, covers, parse_admissions, selections
-from syncret.api.externalsecret import Condition, parse_condition
+from syncret.api.externalsecret import Condition, parse_ready
 from syncret.api.keys import CLUSTER_STORES, GENERATORS, Kind, ObjectKey
 from syncret.api.selector import Namespace
 from syncret.duration import parse_duration
@@ -107,7 +107,7 @@ def parse_store(kind: Kind, body: Mapping[str, Any], *, controller_class: str = 
         check_interval=interval,
         foreign=(spec.get("controller") or "") != controller_class,
         problem=problem,
-        ready=parse_condition(body.get("status") or {}, "Ready"),
+        ready=parse_ready(body.get("status") or {}),
     )
 
 

@@ -43,7 +43,7 @@ from syncret.kube.client import KubeClient
 from syncret.kube.events import EventRecorder, ObjectRef
 from syncret.kube.resources import CLUSTER_EXTERNAL_SECRETS, EXTERNAL_SECRETS
 from syncret.reconcile.stampplan import StampPlan, not_owned, plan_stamps, stamp_patch, stamped_body
-from syncret.reconcile.status import condition_body, ready_condition
+from syncret.reconcile.status import ready_body, ready_condition
 from syncret.worker import Backoff, Result
 
 logger = logging.getLogger(__name__)
@@ -311,7 +311,7 @@ def status_patch(
     """The merge patch of ``.status`` from one to the other; None where they are the same."""
     patch: dict[str, Any] = {}
     if new.ready != old.ready and new.ready is not None:
-        patch["conditions"] = [condition_body(new.ready)]
+        patch |= ready_body(new.ready)
     if new.provisioned != old.provisioned:
         patch["provisionedNamespaces"] = list(new.provisioned)
     if new.failed != old.failed:

@@ -49,6 +49,8 @@ def status_patch(old: ExternalSecretStatus, new: ExternalSecretStatus) -> dict[s
     patch: dict[str, Any] = {}
     if (conditions := _conditions(new)) != _conditions(old) and conditions:
         patch["conditions"] = [condition_body(one) for one in conditions]
+        if new.ready is not None:
+            patch["observedGeneration"] = new.ready.observed_generation
     if new.synced_generation != old.synced_generation:
         patch["syncedGeneration"] = new.synced_generation
     texts = {
@@ -93,6 +95,17 @@ def _conditions(status: ExternalSecretStatus) -> list[Condition]:
         status.expiring,
     )
     return [one for one in conditions if one is not None]
+
+
+def ready_body(ready: Condition) -> dict[str, Any]:
+    """The status of an object whose only condition is Ready, as the API has it.
+
+    ``observedGeneration`` is where kstatus (Flux, ``kubectl`` plugins) looks for it.
+    """
+    return {
+        "observedGeneration": ready.observed_generation,
+        "conditions": [condition_body(ready)],
+    }
 
 
 def condition_body(condition: Condition) -> dict[str, Any]:

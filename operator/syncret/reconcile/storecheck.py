@@ -29,7 +29,7 @@ from syncret.kube.client import KubeClient
 from syncret.kube.events import EventRecorder, ObjectRef
 from syncret.kube.resources import STORES
 from syncret.reconcile.schedule import next_slot
-from syncret.reconcile.status import condition_body, ready_condition
+from syncret.reconcile.status import ready_body, ready_condition
 from syncret.reconcile.stores import StoreClients
 from syncret.worker import Backoff, Result
 
@@ -217,7 +217,7 @@ class StoreReconciler:
                 STORES[store.key.kind],
                 {
                     "metadata": {"uid": store.uid},
-                    "status": {"conditions": [condition_body(condition)]},
+                    "status": ready_body(condition),
                 },
                 name=store.key.name,
                 namespace=store.key.namespace,

@@ -49,6 +49,20 @@ def test_a_patch_read_back_is_the_status() -> None:
     assert parse_external_secret(external_secret_body(status=patch["status"])).status == status
 
 
+def test_what_an_older_version_left_out_is_added() -> None:
+    status = ExternalSecretStatus(ready=OK, synced_generation=1)
+    body = status_patch(ExternalSecretStatus(), status)
+    assert body is not None
+    body["status"]["observedGeneration"] = -1  # what the CRD has for an object without the field
+    old = parse_external_secret(external_secret_body(status=body["status"])).status
+
+    patch = status_patch(old, status)
+
+    assert patch is not None
+    assert patch["status"]["observedGeneration"] == 1
+    assert patch["status"].keys() == {"observedGeneration", "conditions"}
+
+
 def test_only_what_changed_is_patched() -> None:
     old = ExternalSecretStatus(ready=OK, synced_generation=1, keys=("a",))
     assert status_patch(old, replace(old, keys=("b",))) == {"status": {"keys": ["b"]}}

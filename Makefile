@@ -4,7 +4,7 @@ SHELL := bash
 PY := .venv/bin/python
 export PYTHONPATH := tests:.
 
-.PHONY: help setup demo demo-stop test check unit contract integration e2e bench lock clean
+.PHONY: help setup demo demo-stop test check unit contract integration e2e gitops bench lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +35,9 @@ integration: setup ## Against a real control plane
 
 e2e: setup ## Real pods: kind where Docker is, else a real kubelet (root, Debian's containerd)
 	@$(PY) -m pytest tests/e2e -m e2e -v $(ARGS)
+
+gitops: setup ## Flux's own kustomize-controller; builds it first (about 5 minutes, once)
+	@$(PY) -m pytest tests/integration/test_flux.py -m gitops -v $(ARGS)
 
 bench: setup ## Measure the engine against its targets (half an hour); ARGS="--only cold --size 2000"
 	@exec $(PY) -m load $(ARGS)

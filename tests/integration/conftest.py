@@ -39,6 +39,10 @@ HASTY: Final = (
 StartAlone = Callable[..., Operator]
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "gitops: needs built GitOps tools; by `make gitops` only")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """A test's own time counts, and not that of building and starting the cluster."""
     for item in items:

@@ -116,6 +116,8 @@ PROGRAMS: Final[dict[str, Program]] = {
         _VAULT,
         20,
     ),
+    # For `make gitops` alone.
+    "kustomize-controller": Program("flux", "github.com/fluxcd/kustomize-controller", "1.9.6", 300),
 }
 
 #: Vault, and the auth methods that are plugins of their own.

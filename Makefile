@@ -36,8 +36,8 @@ integration: setup ## Against a real control plane
 e2e: setup ## Real pods: kind where Docker is, else a real kubelet (root, Debian's containerd)
 	@$(PY) -m pytest tests/e2e -m e2e -v $(ARGS)
 
-gitops: setup ## Flux's own kustomize-controller; builds it first (about 5 minutes, once)
-	@$(PY) -m pytest tests/integration/test_flux.py -m gitops -v $(ARGS)
+gitops: setup ## Flux's and Argo CD's own controllers; builds them first (about 10 minutes, once)
+	@$(PY) -m pytest tests/integration/test_flux.py tests/integration/test_argocd.py -m gitops -v $(ARGS)
 
 bench: setup ## Measure the engine against its targets (half an hour); ARGS="--only cold --size 2000"
 	@exec $(PY) -m load $(ARGS)

@@ -18,7 +18,7 @@ PAGE: Final = Path(__file__).resolve().parents[2] / "docs" / "gitops.md"
 
 def skip_unless_asked(config: pytest.Config) -> None:
     if "gitops" not in config.option.markexpr:
-        pytest.skip("takes a build of minutes: ask for it with `make gitops`")
+        pytest.skip("takes builds of minutes: ask for it with `make gitops`")
 
 
 def setting(name: str) -> dict[str, Any]:

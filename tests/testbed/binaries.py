@@ -118,6 +118,8 @@ PROGRAMS: Final[dict[str, Program]] = {
     ),
     # For `make gitops` alone.
     "kustomize-controller": Program("flux", "github.com/fluxcd/kustomize-controller", "1.9.6", 300),
+    # A program of ours around the packages of Argo CD. 3.2.12 does not compile as it was published.
+    "argocd": Program("argocd", "syncret.io/testbed/argocd", "3.2.11", 300),
 }
 
 #: Vault, and the auth methods that are plugins of their own.
@@ -146,7 +148,7 @@ def path_of(name: str) -> Path:
     """Where the program is, or will be."""
     program = PROGRAMS[name]
     folder = _MODULES / program.module
-    content = b"".join((folder / file).read_bytes() for file in ("go.mod", "go.sum"))
+    content = b"".join(file.read_bytes() for file in sorted(folder.iterdir()))
     key = hashlib.sha256(content + f"{program.stamp}{program.tags}".encode()).hexdigest()[:12]
     machine = f"{platform.system()}-{platform.machine()}".lower()
     return cache_root() / f"{name}-{program.version}-{machine}-{key}" / name

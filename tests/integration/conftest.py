@@ -14,6 +14,7 @@ from typing import Any, Final
 import pytest
 
 from contract.proxy import Proxy
+from contract.vaultdatabase import database
 from integration import manifests
 from integration.api import Api, ApiError
 from integration.audit import Audit
@@ -24,6 +25,8 @@ from testbed.moto import Moto
 from testbed.operator import NAMESPACE, Operator, install_chart
 from testbed.processes import Processes
 from testbed.progress import Progress
+
+__all__ = ["database"]  # a fixture, one for all files
 
 HERE: Final = Path(__file__).parent
 

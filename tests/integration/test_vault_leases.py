@@ -7,13 +7,11 @@ from typing import Any
 
 import pytest
 
-from contract.vaultdatabase import Database, database
+from contract.vaultdatabase import Database
 from integration import manifests
 from integration.conftest import StartAlone
 from integration.manifests import env_from
 from integration.world import World
-
-__all__ = ["database"]
 
 RULES = (
     "read database/creds/*",

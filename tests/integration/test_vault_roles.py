@@ -6,13 +6,11 @@ from uuid import uuid4
 
 import pytest
 
-from contract.vaultdatabase import Database, database
+from contract.vaultdatabase import Database
 from integration import manifests
 from integration.manifests import remote
 from integration.world import World
 from testbed.cluster import Cluster, CommandError
-
-__all__ = ["database"]
 
 RULES = ("read database/static-creds/*", "update database/rotate-role/*")
 

@@ -20,7 +20,7 @@ from typing import Any, Final, Literal
 from syncret.api.keys import ObjectKey
 from syncret.clock import Clock
 from syncret.constants import API_VERSION, FIELD_MANAGER, REPORTING_CONTROLLER
-from syncret.errors import KubeNotFound, SyncretError
+from syncret.errors import KubeAlreadyExists, KubeNotFound, SyncretError
 from syncret.kube.client import KubeClient
 from syncret.kube.resources import EVENTS
 
@@ -73,7 +73,9 @@ class EventRecorder:
         self._clock = clock
         self._instance = _cut(instance, MAX_FIELD) or "unknown"
         self._last: OrderedDict[str, int] = OrderedDict()
-        self._queue: asyncio.Queue[tuple[str, dict[str, Any]]] = asyncio.Queue(QUEUED)
+        self._queue: asyncio.Queue[tuple[str, int, dict[str, Any]]] = asyncio.Queue(QUEUED)
+        #: The last Event of each object that may or may not have been taken, and what it said.
+        self._unsure: OrderedDict[str, tuple[int, dict[str, Any]]] = OrderedDict()
         self._task: asyncio.Task[None] | None = None
         self._closed = False
         self._last_number = 0
@@ -101,15 +103,21 @@ class EventRecorder:
         said = hash((type, reason, message))  # a hash: messages are long, and many are remembered
         if self._closed or self._last.get(ref.uid) == said:
             return
-        event = {
-            **self._event(ref),
-            "type": type,
-            "reason": _cut(reason, MAX_FIELD),
-            "action": _cut(action, MAX_FIELD),
-            "note": _cut(message, MAX_NOTE),
-        }
+        unsure = self._unsure.pop(ref.uid, None)
+        # The same name again: if the API server has it after all, it is not made twice.
+        event = (
+            unsure[1]
+            if unsure is not None and unsure[0] == said
+            else {
+                **self._event(ref),
+                "type": type,
+                "reason": _cut(reason, MAX_FIELD),
+                "action": _cut(action, MAX_FIELD),
+                "note": _cut(message, MAX_NOTE),
+            }
+        )
         try:
-            self._queue.put_nowait((ref.uid, event))
+            self._queue.put_nowait((ref.uid, said, event))
         except asyncio.QueueFull:
             self._last.pop(ref.uid, None)
             self.dropped += 1
@@ -134,6 +142,7 @@ class EventRecorder:
     def forget(self, uid: str) -> None:
         """Drops what is remembered of an object that is gone."""
         self._last.pop(uid, None)
+        self._unsure.pop(uid, None)
 
     async def close(self, *, timeout: float = 2.0) -> None:
         """Posts what is queued, for as long as the timeout lets it, and ends."""
@@ -151,13 +160,13 @@ class EventRecorder:
 
     async def _post_all(self) -> None:
         while True:
-            uid, event = await self._queue.get()
+            uid, said, event = await self._queue.get()
             try:
-                await self._post(uid, event)
+                await self._post(uid, said, event)
             finally:
                 self._queue.task_done()
 
-    async def _post(self, uid: str, event: dict[str, Any]) -> None:
+    async def _post(self, uid: str, said: int, event: dict[str, Any]) -> None:
         try:
             await self._kube.create(
                 EVENTS,
@@ -166,9 +175,15 @@ class EventRecorder:
                 field_manager=FIELD_MANAGER,
                 metadata_only=True,
             )
+        except KubeAlreadyExists:
+            pass  # its name is like no other's: it was taken, and the answer was lost
         except SyncretError as error:
             self.failed += 1
-            self._last.pop(uid, None)  # so that the next round may try again
+            if self._last.get(uid) == said:  # nothing else was said since
+                del self._last[uid]  # so that the next round may try again
+                self._unsure[uid] = (said, event)
+                if len(self._unsure) > QUEUED:
+                    self._unsure.popitem(last=False)
             # Once for each kind of failure: a namespace that is going away is nobody's problem.
             if type(error) is not self._failing and not isinstance(error, KubeNotFound):
                 self._failing = type(error)

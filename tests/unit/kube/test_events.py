@@ -154,6 +154,31 @@ async def test_after_a_failure_the_same_is_said_again(api: ApiServer, clock: Fak
     assert (recorder.failed, recorder.posted) == (1, 2)
 
 
+async def test_one_whose_answer_was_lost_is_not_made_twice(
+    api: ApiServer, recorder: EventRecorder
+) -> None:
+    """The API server has it; that it does, nobody knows until the same name is refused."""
+    reached = asyncio.Event()
+
+    async def reach(_request: web.Request) -> web.StreamResponse:
+        reached.set()
+        return web.Response(status=201, text="{}")
+
+    async def refuse(_request: web.Request) -> web.StreamResponse:
+        return web.json_response({"reason": "AlreadyExists"}, status=409)
+
+    api.answers.extend([says(504), reach, refuse])
+    warn(recorder, "a")
+    warn(recorder, "b", ref=OTHER)  # posted after the first has failed
+    await reached.wait()
+    warn(recorder, "a")
+    warn(recorder, "a")
+    await recorder.close()
+    first, _, again = (seen.json["metadata"]["name"] for seen in api.seen)
+    assert first == again
+    assert (recorder.failed, recorder.posted) == (1, 2)
+
+
 async def test_a_full_queue_drops(
     api: ApiServer, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:

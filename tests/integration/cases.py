@@ -78,8 +78,9 @@ CASES = (
     Case(
         "credentials-refused",
         "AccessDenied",
-        f"{AWS} refused the credentials: they are not known; check the access key id and, with "
-        "temporary credentials, the session token.",
+        f"{AWS} refused the credentials: they are not known; check the access key id, with "
+        "temporary credentials the session token, and that the account has the region "
+        "switched on.",
         break_=lambda site: site.answer(error_reply("UnrecognizedClientException")),
         mend=lambda site: site.answer(None),
     ),

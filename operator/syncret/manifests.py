@@ -1,5 +1,6 @@
 """Where manifests come from: files, directories, the standard input, or a cluster."""
 
+import argparse
 import asyncio
 import os
 import sys
@@ -31,6 +32,54 @@ Document = Mapping[str, Any]
 
 class Unreadable(Exception):
     """An input cannot be read; the message says which one and what to do, and quotes nothing."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What the commands that read manifests take for that."""
+    parser.add_argument(
+        "inputs", nargs="*", metavar="FILE|DIR|-", help="files, directories, or - for the input"
+    )
+    parser.add_argument("--from-cluster", action="store_true", help="read from the cluster")
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("-n", "--namespace", default="", help="the namespace that is read")
+    where.add_argument(
+        "-A",
+        "--all-namespaces",
+        action="store_true",
+        help="all namespaces, and what belongs to none",
+    )
+    parser.add_argument(
+        "--kubeconfig", default="", metavar="FILE", help="the kubeconfig for --from-cluster"
+    )
+    parser.add_argument("--context", default="", help="the context of it that is used")
+
+
+def read(
+    arguments: argparse.Namespace, *, group: str, versions: Sequence[str]
+) -> list[tuple[str, list[Document]]]:
+    """What these arguments name: each file with its documents, or ``cluster.yaml`` with those of an
+    API group in a cluster. Raises Unreadable.
+
+    Of each resource of the cluster, the first of the versions that is served. Without a namespace
+    it is that of the kubeconfig's context.
+    """
+    if bool(arguments.inputs) == arguments.from_cluster:
+        raise Unreadable(
+            "name files or directories, or - for the standard input, or --from-cluster"
+        )
+    if not arguments.from_cluster:
+        if (
+            arguments.namespace
+            or arguments.all_namespaces
+            or arguments.kubeconfig
+            or arguments.context
+        ):
+            raise Unreadable("-n, -A, --kubeconfig and --context go with --from-cluster")
+        return list(files(arguments.inputs))
+    try:
+        return [("cluster.yaml", asyncio.run(_cluster(arguments, group, versions)))]
+    except SyncretError as error:
+        raise Unreadable(error.message) from None
 
 
 def files(paths: Sequence[str]) -> Iterator[tuple[str, list[Document]]]:
@@ -141,41 +190,22 @@ def _flat(document: Any, name: str) -> Iterator[Document]:
         yield from _flat({**of_list, **item}, name)
 
 
-def cluster(
-    namespace: str,
-    *,
-    everywhere: bool,
-    group: str,
-    versions: Sequence[str],
-    kubeconfig: str = "",
-    context: str = "",
-) -> list[Document]:
-    """What a cluster holds of an API group, by a context of the user's kubeconfig. Raises
-    Unreadable.
-
-    Of each resource, the first of the versions that is served. Without a ``namespace`` it is that
-    of the kubeconfig's context.
-    """
-    try:
-        return asyncio.run(
-            _cluster(namespace, everywhere, (group, versions), (kubeconfig, context))
-        )
-    except SyncretError as error:
-        raise Unreadable(error.message) from None
-
-
 async def _cluster(
-    namespace: str, everywhere: bool, served: tuple[str, Sequence[str]], by: tuple[str, str]
+    arguments: argparse.Namespace, group: str, versions: Sequence[str]
 ) -> list[Document]:
-    kubeconfig, context = by
-    connection = await find_connection(clock=SystemClock(), kubeconfig=kubeconfig, context=context)
+    """What a cluster holds of an API group. Raises SyncretError."""
+    connection = await find_connection(
+        clock=SystemClock(), kubeconfig=arguments.kubeconfig, context=arguments.context
+    )
+    everywhere = arguments.all_namespaces
     async with open_session(connection, user_agent="syncret-cli") as session:
         kube = KubeClient(session, connection.server)
-        where = "" if everywhere else namespace or connection.default_namespace or "default"
+        namespace = arguments.namespace or connection.default_namespace or "default"
         found: list[Document] = []
         for plural, kind in KINDS:
             if everywhere or not kind.startswith("Cluster"):
-                found += await _listed(kube, served, (plural, kind), where)
+                where = "" if everywhere else namespace
+                found += await _listed(kube, (group, versions), (plural, kind), where)
         return found
 
 

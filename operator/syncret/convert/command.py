@@ -28,22 +28,7 @@ examples:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What may be said on the command line."""
-    parser.add_argument(
-        "inputs", nargs="*", metavar="FILE|DIR|-", help="files, directories, or - for the input"
-    )
-    parser.add_argument("--from-cluster", action="store_true", help="read from the cluster")
-    where = parser.add_mutually_exclusive_group()
-    where.add_argument("-n", "--namespace", default="", help="the namespace that is read")
-    where.add_argument(
-        "-A",
-        "--all-namespaces",
-        action="store_true",
-        help="all namespaces, and what belongs to none",
-    )
-    parser.add_argument(
-        "--kubeconfig", default="", metavar="FILE", help="the kubeconfig for --from-cluster"
-    )
-    parser.add_argument("--context", default="", help="the context of it that is used")
+    manifests.add_arguments(parser)
     parser.add_argument(
         "-o",
         "--output",
@@ -55,25 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Converts; returns the exit code."""
-    if bool(arguments.inputs) == arguments.from_cluster:
-        return _failed("name files or directories, or - for the standard input, or --from-cluster")
-    if not arguments.from_cluster and (
-        arguments.namespace or arguments.all_namespaces or arguments.kubeconfig or arguments.context
-    ):
-        return _failed("-n, -A, --kubeconfig and --context go with --from-cluster")
     try:
-        if arguments.from_cluster:
-            read = manifests.cluster(
-                arguments.namespace,
-                everywhere=arguments.all_namespaces,
-                group=ESO,
-                versions=SERVED,
-                kubeconfig=arguments.kubeconfig,
-                context=arguments.context,
-            )
-            inputs = [("cluster.yaml", read)]
-        else:
-            inputs = list(manifests.files(arguments.inputs))
+        inputs = manifests.read(arguments, group=ESO, versions=SERVED)
     except manifests.Unreadable as error:
         return _failed(str(error))
     made = [(name, [convert(one) for one in found]) for name, found in inputs]

@@ -27,18 +27,7 @@ examples:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What may be said on the command line."""
-    parser.add_argument(
-        "inputs", nargs="*", metavar="FILE|DIR|-", help="files, directories, or - for the input"
-    )
-    parser.add_argument("--from-cluster", action="store_true", help="read from the cluster")
-    where = parser.add_mutually_exclusive_group()
-    where.add_argument("-n", "--namespace", default="", help="the namespace that is read")
-    where.add_argument(
-        "-A",
-        "--all-namespaces",
-        action="store_true",
-        help="all namespaces, and what belongs to none",
-    )
+    manifests.add_arguments(parser)
     parser.add_argument(
         "--found",
         type=_count,
@@ -56,34 +45,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-o", "--output", choices=("text", "json"), default="text", help="the form; default text"
     )
-    parser.add_argument(
-        "--kubeconfig", default="", metavar="FILE", help="the kubeconfig for --from-cluster"
-    )
-    parser.add_argument("--context", default="", help="the context of it that is used")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Prints the estimate; returns the exit code."""
-    if bool(arguments.inputs) == arguments.from_cluster:
-        return _failed("name files or directories, or - for the standard input, or --from-cluster")
-    if not arguments.from_cluster and (
-        arguments.namespace or arguments.all_namespaces or arguments.kubeconfig or arguments.context
-    ):
-        return _failed("-n, -A, --kubeconfig and --context go with --from-cluster")
     try:
-        if arguments.from_cluster:
-            documents = manifests.cluster(
-                arguments.namespace,
-                everywhere=arguments.all_namespaces,
-                group=GROUP,
-                versions=(VERSION,),
-                kubeconfig=arguments.kubeconfig,
-                context=arguments.context,
-            )
-        else:
-            documents = [one for _, found in manifests.files(arguments.inputs) for one in found]
+        inputs = manifests.read(arguments, group=GROUP, versions=(VERSION,))
     except manifests.Unreadable as error:
         return _failed(str(error))
+    documents = [one for _, found in inputs for one in found]
     fleet = fleet_of(documents, namespaces=arguments.namespaces)
     lines = estimate(fleet, found=arguments.found)
     remarks = [

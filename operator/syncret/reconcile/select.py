@@ -14,6 +14,7 @@ import json
 from decimal import Decimal
 from typing import Any, Final
 
+from syncret import jsontext
 from syncret.constants import BASE64_FIELD
 from syncret.errors import PropertyNotFound, ValueNotJSON
 
@@ -93,13 +94,6 @@ def _step(document: Any, key: str) -> Any:
 
 
 def _text(field: Any) -> bytes:
-    if isinstance(field, str):
-        # JSON may escape a lone surrogate, which UTF-8 cannot say; keep what can be kept exactly.
-        return field.encode("utf-8", "surrogatepass")
-    if isinstance(field, Decimal):
-        return str(field).encode()
     if isinstance(field, dict) and field.keys() == {BASE64_FIELD}:
         return base64.b64decode(field[BASE64_FIELD], validate=True)
-    return json.dumps(
-        field, ensure_ascii=False, separators=(",", ":"), default=float, allow_nan=False
-    ).encode("utf-8", "surrogatepass")
+    return jsontext.text_of(field)

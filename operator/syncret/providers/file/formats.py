@@ -20,6 +20,8 @@ from typing import Any, Final
 
 import yaml
 
+from syncret.jsontext import text_of
+
 _NAME: Final = re.compile(r"[ \t]*(?:export[ \t]+)?(?P<name>[A-Za-z_][-.A-Za-z0-9_]*)[ \t]*=[ \t]*")
 _EMPTY: Final = re.compile(r"[ \t\r]*(#[^\n]*)?(\n|\Z)")
 _SINGLE: Final = re.compile(r"'(?P<value>[^']*)'")
@@ -166,17 +168,7 @@ def _fields(document: Any) -> dict[str, bytes]:
         raise Malformed("it has a key that is not text")
     # null counts as missing: nothing useful can be written for it.
     try:
-        return {key: _text(value) for key, value in document.items() if value is not None}
+        return {key: text_of(value) for key, value in document.items() if value is not None}
     except (ValueError, RecursionError, ArithmeticError):
         pass
     raise Malformed("it is nested too deeply, or holds a number out of all bounds")
-
-
-def _text(value: Any) -> bytes:
-    if isinstance(value, str):
-        return value.encode("utf-8", "surrogatepass")
-    if isinstance(value, Decimal):
-        return str(value).encode()
-    return json.dumps(
-        value, ensure_ascii=False, separators=(",", ":"), default=float, allow_nan=False
-    ).encode("utf-8", "surrogatepass")

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final
 
+from syncret import jsontext
 from syncret.errors import SpecInvalid
 
 _STEP: Final = re.compile(
@@ -69,13 +70,7 @@ def load(body: bytes) -> Any:
 def text_of(found: Any) -> bytes:
     """A part of a document as a secret's bytes: a text as it is, all else as compact JSON. Raises
     ValueError."""
-    if isinstance(found, str):
-        return found.encode("utf-8", "surrogatepass")
-    if isinstance(found, Decimal):
-        return str(found).encode()
     try:
-        return json.dumps(
-            found, ensure_ascii=False, separators=(",", ":"), default=float, allow_nan=False
-        ).encode("utf-8", "surrogatepass")
+        return jsontext.text_of(found)
     except (ValueError, RecursionError, ArithmeticError):
         raise ValueError("nested too deeply, or a number out of all bounds") from None

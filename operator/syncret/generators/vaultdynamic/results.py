@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from syncret.providers.base import SecretValue
 from syncret.providers.vault import kv
+from syncret.providers.vault.answers import seconds_of
 
 #: What ``resultType`` may be.
 DATA: Final = "Data"
@@ -75,12 +76,11 @@ def life_of(body: Any) -> float | None:
         left = data.get("ttl")
     else:
         return None
-    return float(left) if isinstance(left, int) and left > 0 else float("inf")
+    return seconds_of(left) or float("inf")
 
 
 def _seconds(part: Mapping[str, Any]) -> float:
-    given = part.get("lease_duration")
-    return float(given) if isinstance(given, int) and given > 0 else NO_END
+    return seconds_of(part.get("lease_duration")) or NO_END
 
 
 def _bytes(value: Any) -> bytes:

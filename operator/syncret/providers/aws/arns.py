@@ -15,9 +15,14 @@ _ARN: Final = re.compile(
 )
 
 
+def is_arn(key: str) -> bool:
+    """Whether a key is meant to be an ARN and no name, well formed or not."""
+    return key.startswith("arn:")
+
+
 def refused(key: str, place: Place, prefix: str) -> ProviderRejected | None:
     """Why an ARN is not read through a store; None if it is, or if the key is no ARN."""
-    if not key.startswith("arn:"):
+    if not is_arn(key):
         return None
     shown = key if len(key) <= 200 else f"{key[:200]}…"
     if prefix:

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from syncret.errors import ProviderRejected
+from syncret.providers.aws.arns import is_arn
 from syncret.providers.base import Ref
 
 #: The most ids that AWS accepts in one BatchGetSecretValue.
@@ -58,10 +59,6 @@ def batches(refs: Iterable[Ref]) -> tuple[list[tuple[str, ...]], list[Ref]]:
 
 def _batched(ids: list[str]) -> Iterable[tuple[str, ...]]:
     return (tuple(ids[start : start + BATCH]) for start in range(0, len(ids), BATCH))
-
-
-def is_arn(secret_id: str) -> bool:
-    return secret_id.startswith("arn:")
 
 
 def answered_by_value(ids: Sequence[str], *, arn: str, name: str) -> list[str]:

@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from syncret.errors import ProviderRejected
+from syncret.providers.aws.arns import is_arn
 from syncret.providers.base import NotFound, Ref
 
 #: The most names that AWS accepts in one GetParameters.
@@ -56,10 +57,6 @@ def batches(refs: Mapping[str, Ref], *, apart: Iterable[str] = ()) -> list[tuple
     for names in groups.values():
         found += [tuple(names[start : start + BATCH]) for start in range(0, len(names), BATCH)]
     return found
-
-
-def is_arn(key: str) -> bool:
-    return key.startswith("arn:")
 
 
 def answered_by(names: Sequence[str], entry: Mapping[str, Any]) -> str:

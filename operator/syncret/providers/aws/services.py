@@ -14,7 +14,7 @@ class Service:
     sdk: str
     iam: str
     thing: str
-    arn: str
+    arn: str = ""
 
 
 SECRETS_MANAGER: Final = Service(
@@ -33,7 +33,7 @@ PARAMETER_STORE: Final = Service(
     thing="parameter",
     arn="parameter/",
 )
-STS: Final = Service(name="", title="AWS STS", sdk="sts", iam="sts", thing="role", arn="role/")
+STS: Final = Service(name="", title="AWS STS", sdk="sts", iam="sts", thing="role")
 
 #: By the name in ``spec.provider.aws.service``.
 SERVICES: Final = {service.name: service for service in (SECRETS_MANAGER, PARAMETER_STORE)}

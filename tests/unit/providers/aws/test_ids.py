@@ -5,11 +5,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from syncret.errors import ProviderRejected
+from syncret.providers.aws.arns import is_arn
 from syncret.providers.aws.ids import (
     answered_by_error,
     answered_by_value,
     batches,
-    is_arn,
     version_parameters,
 )
 from syncret.providers.base import Ref

@@ -58,7 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
     lines = estimate(fleet, found=arguments.found)
     remarks = [
         *fleet.remarks,
-        *(_unpriced(line.store) for line in lines if fleet.lacks(line.store)),
+        *(_unpriced(line.store) for line in lines if fleet.lacks(fleet.store(line.store))),
     ]
     if fleet.external_secrets:
         json = arguments.output == "json"

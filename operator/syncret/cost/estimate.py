@@ -27,7 +27,7 @@ from syncret.reconcile.wanted import Wanted, wanted_of
 #: Seconds in a month: a twelfth of 365 days.
 MONTH: Final = 365 * 86_400 / 12
 
-_SECRETS_MANAGER: Final = "aws/SecretsManager"
+_SECRETS_MANAGER: Final = PRICES["aws/SecretsManager"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,25 +78,24 @@ def estimate(fleet: Fleet, *, found: int) -> list[Line]:
 
 
 def _line(fleet: Fleet, place: ObjectKey, readers: list[ExternalSecret], found: int) -> Line:
-    store = place if place.kind == "SecretStore" else place._replace(namespace="")
-    kind = fleet.kind(store)
+    store = fleet.store(place)
+    price = PRICES.get(fleet.kind(store), UNKNOWN)
     intervals: dict[float, list[ExternalSecret]] = defaultdict(list)
     secrets: set[Ref] = set()
     for one in readers:
         secrets |= _refs(wanted_of(one)[store], found)
         if one.refresh.periodic:
             intervals[one.refresh.interval].append(one)
-    price = PRICES.get(kind, UNKNOWN)
     reads = calls = searches = eso = eso_searches = 0.0
     for interval, several in intervals.items():
         times = MONTH / interval
-        for together in _rounds(several, store, kind, interval):
+        for together in _rounds(several, store, price, interval):
             refs, pages = _played(together, price, found)
             reads += times * len(refs)
-            calls += times * (_calls(kind, refs) + pages)
+            calls += times * (_calls(price, refs) + pages)
             searches += times * pages
         for one in several:
-            named, pages = _of_eso(one, store, kind, found)
+            named, pages = _of_eso(one, store, price, found)
             eso += times * (named + pages)
             eso_searches += times * pages
     return Line(
@@ -112,16 +111,15 @@ def _line(fleet: Fleet, place: ObjectKey, readers: list[ExternalSecret], found: 
 
 
 def _rounds(
-    readers: list[ExternalSecret], store: ObjectKey, kind: str, interval: float
+    readers: list[ExternalSecret], store: ObjectKey, price: Price, interval: float
 ) -> Iterator[list[Wanted]]:
     """What is read together, window by window, in one interval."""
-    batch = PRICES.get(kind, UNKNOWN).batch
     # Those with the same seed want the same, and are woken together.
     wanted: Mapping[str, Wanted] = {refresh_seed(one): wanted_of(one)[store] for one in readers}
     windows: dict[float, list[Wanted]] = defaultdict(list)
     for seed, what in wanted.items():
         due = next_slot(seed, interval, 0.0)
-        wake = wake_time(due, interval=interval, readers=len(readers), batch=batch)
+        wake = wake_time(due, interval=interval, readers=len(readers), batch=price.batch)
         windows[wake].append(what)
     yield from windows.values()
 
@@ -142,35 +140,35 @@ def _refs(wanted: Wanted, found: int) -> set[Ref]:
     return {*wanted.refs, *searched}
 
 
-def _calls(kind: str, refs: Collection[Ref]) -> int:
-    if kind == _SECRETS_MANAGER:
+def _calls(price: Price, refs: Collection[Ref]) -> int:
+    if price is _SECRETS_MANAGER:
         together, alone = batches(refs)
         return len(together) + len(alone)
-    return ceil(len(refs) / PRICES.get(kind, UNKNOWN).batch)
+    return ceil(len(refs) / price.batch)
 
 
 def _pages(price: Price, found: int) -> int:
     return max(1, ceil(found / price.page))
 
 
-def _of_eso(one: ExternalSecret, store: ObjectKey, kind: str, found: int) -> tuple[int, int]:
+def _of_eso(one: ExternalSecret, store: ObjectKey, price: Price, found: int) -> tuple[int, int]:
     """The calls of one refresh of one ExternalSecret by External Secrets Operator: those that read,
     and those that only search.
     """
     entries = [entry.remote for entry in one.data if entry.store == store]
     sources = [part.source for part in one.data_from if part.store == store]
     named = [*entries, *(part for part in sources if not isinstance(part, Query))]
-    if kind == _SECRETS_MANAGER:  # the only one that remembers what it read in the same refresh
+    if price is _SECRETS_MANAGER:  # the only one that remembers what it read in the same refresh
         calls = len({(part.key, part.version, part.metadata) for part in named})
     else:
         calls = len(named)
     pages = 0
     for query in (part for part in sources if isinstance(part, Query)):
-        if kind == _SECRETS_MANAGER and (query.path or query.tags):
+        if price is _SECRETS_MANAGER and (query.path or query.tags):
             calls += max(1, ceil(found / 20))  # a batch call finds and reads
         else:
             calls += found
-            pages += _pages(PRICES.get(kind, UNKNOWN), found)
+            pages += _pages(price, found)
     return calls, pages
 
 

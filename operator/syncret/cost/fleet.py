@@ -37,13 +37,16 @@ class Fleet:
         return self.stores.get(store, "")
 
     def lacks(self, store: ObjectKey) -> bool:
-        """Whether no manifest has the store, which may be open for one namespace only."""
-        anywhere = store if store.kind == "SecretStore" else store._replace(namespace="")
-        return anywhere not in self.stores
+        """Whether no manifest has the store."""
+        return store not in self.stores
 
     def place(self, store: ObjectKey, namespace: str) -> ObjectKey:
         """The store as it is open for a namespace."""
         return store._replace(namespace=namespace) if store in self.referent else store
+
+    def store(self, place: ObjectKey) -> ObjectKey:
+        """The store of such a place."""
+        return place if place.kind == "SecretStore" else place._replace(namespace="")
 
 
 def fleet_of(documents: Iterable[Mapping[str, Any]], *, namespaces: int) -> Fleet:

@@ -103,19 +103,13 @@ class EventRecorder:
         said = hash((type, reason, message))  # a hash: messages are long, and many are remembered
         if self._closed or self._last.get(ref.uid) == said:
             return
-        unsure = self._unsure.pop(ref.uid, None)
-        # The same name again: if the API server has it after all, it is not made twice.
-        event = (
-            unsure[1]
-            if unsure is not None and unsure[0] == said
-            else {
-                **self._event(ref),
-                "type": type,
-                "reason": _cut(reason, MAX_FIELD),
-                "action": _cut(action, MAX_FIELD),
-                "note": _cut(message, MAX_NOTE),
-            }
-        )
+        event = self._once_more(ref.uid, said) or {
+            **self._event(ref),
+            "type": type,
+            "reason": _cut(reason, MAX_FIELD),
+            "action": _cut(action, MAX_FIELD),
+            "note": _cut(message, MAX_NOTE),
+        }
         try:
             self._queue.put_nowait((ref.uid, said, event))
         except asyncio.QueueFull:
@@ -191,6 +185,12 @@ class EventRecorder:
             return
         self.posted += 1
         self._failing = None
+
+    def _once_more(self, uid: str, said: int) -> dict[str, Any] | None:
+        """The Event that said so and may have been taken: under the same name it is not made
+        twice."""
+        before, event = self._unsure.pop(uid, (None, None))
+        return event if before == said else None
 
     def _remember(self, uid: str, said: int) -> None:
         self._last[uid] = said
